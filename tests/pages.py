@@ -139,7 +139,12 @@ def _shell(command: str, *, given: str | None = None) -> None:
 @contextmanager
 def shortened() -> Iterator[None]:
     """Runs are short, text is little, and speeds are measured in a moment."""
-    documents, train, rehearse, peak = sources.python_docs, pretraining.pretrain, rehearsal.rehearse, machine.gemm_peak
+    documents, train, estimate_run, peak = (
+        sources.python_docs,
+        pretraining.pretrain,
+        rehearsal.estimate_run,
+        machine.gemm_peak,
+    )
 
     @settled(PretrainConfig)
     def quick_pretrain(
@@ -165,7 +170,7 @@ def shortened() -> Iterator[None]:
         patch.setattr(sources, "python_docs", lambda: islice(documents(), 60))
         patch.setattr(pretraining, "pretrain", quick_pretrain)
         patch.setattr(
-            rehearsal, "rehearse", lambda config, device: rehearse(_short(config, resume=False), device=device)
+            rehearsal, "estimate_run", lambda config, device: estimate_run(_short(config, resume=False), device=device)
         )
         patch.setattr(setup, "gemm_peak", quick_peak)
         patch.setattr(here, "training_for", quick_step)

@@ -11,7 +11,7 @@ import pytest
 from bothways.config import load_config, read
 from bothways.errors import UsageError
 from bothways.training.pretraining import PretrainConfig, pretrain
-from bothways.training.pretraining.dry_run import rehearse
+from bothways.training.pretraining.dry_run import estimate_run
 from tests.conftest import Once
 from tests.pages import commands
 from tests.training.pretraining.small import configuration, make_shards
@@ -46,7 +46,7 @@ def test_a_dry_run_accepts_it(file: Path, shards: Path, published: str, tmp_path
         else {"start": published}
     )
     training = {**values["training"], **LITTLE}
-    assert rehearse(
+    assert estimate_run(
         read(PretrainConfig, {**values, **own, "training": training, "shards": shards, "out": tmp_path})
     ).steps
 

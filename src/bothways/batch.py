@@ -23,8 +23,8 @@ class Vocabulary:
     [CLS] opens a document, [SEP] closes it, [MASK] hides a token, [PAD] pads, [UNK] stands for what has no token.
     Shards have a token for each; a published model keeps those it came with, and -1 is a role that it has not.
 
-    said_ends   the tokens that end a text, where the files of a published model say so; see `ends`
-    said_start  the token that the decoder of an encoder-decoder begins with, where they say so; see `start`
+    eos_token_ids           the tokens that end a text, where the files of a published model say so; see `ends`
+    decoder_start_token_id  the token that the decoder of an encoder-decoder begins with, where they say so; see `start`
     """
 
     size: int
@@ -34,8 +34,8 @@ class Vocabulary:
     sep: int
     mask: int
     reserved: frozenset[int] = field(default=frozenset(), repr=False)
-    said_ends: tuple[int, ...] = ()
-    said_start: int = -1
+    eos_token_ids: tuple[int, ...] = ()
+    decoder_start_token_id: int = -1
 
     @property
     def special(self) -> frozenset[int]:
@@ -45,12 +45,12 @@ class Vocabulary:
     @property
     def ends(self) -> frozenset[int]:
         """Each of them ends a text that is being written: those that the model's files name, else [SEP]."""
-        return frozenset(self.said_ends or (self.sep,)) - {-1}
+        return frozenset(self.eos_token_ids or (self.sep,)) - {-1}
 
     @property
     def start(self) -> tuple[int, ...]:
         """What the decoder of an encoder-decoder begins with: the token that the model's files name, and [CLS]."""
-        return (self.cls,) if self.said_start in (-1, self.cls) else (self.said_start, self.cls)
+        return (self.cls,) if self.decoder_start_token_id in (-1, self.cls) else (self.decoder_start_token_id, self.cls)
 
     def text_table(self) -> np.ndarray:
         """[V] bool: True for the tokens that are text."""
@@ -170,8 +170,8 @@ class SourceTokens:
 
 
 @dataclass(frozen=True, slots=True)
-class Recipe:
-    """How a batch was made, for whoever has memory for a part of it alone.
+class BatchSplitter:
+    """How to make a batch again in smaller parts, where it does not fit into memory.
 
     examples  none is parted
     make      makes a batch of some of them; their losses add up to those of the whole
@@ -185,8 +185,8 @@ class Recipe:
 class Batch:
     """Samples stacked: tokens [B, T] int64, a torch layout [B, T], and the targets gathered by (head, name).
 
-    source  what stands on the encoder's side (`Layout.side`); tokens, layout and targets are then the decoder's
-    recipe  how to make smaller ones of it; None: its loss is of all rows together
+    source    what stands on the encoder's side (`Layout.side`); tokens, layout and targets are then the decoder's
+    splitter  how to make smaller ones of it; None: its loss is of all rows together
     progress  of the run at its step, 0 to 1, for losses that change with it
     """
 
@@ -194,7 +194,7 @@ class Batch:
     layout: Layout
     targets: tuple[Target, ...]
     source: SourceTokens | None = None
-    recipe: Recipe | None = None
+    splitter: BatchSplitter | None = None
     progress: float = 1.0
 
     @classmethod

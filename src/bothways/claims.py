@@ -32,8 +32,8 @@ _held: ContextVar[frozenset[str]] = ContextVar("held", default=frozenset())  # o
 def claimed(
     out: Path, *, kind: Literal["folder", "file"] = "folder", writes: bool = True, patience: float = 0.0
 ) -> Iterator[None]:
-    """While it goes on no other process, and no other thread, may write to `out`; the folder is made, or that of the
-    file, and goes again if nothing came to be in it. A claim within a claim on the same output is part of it.
+    """Locks `out` against other processes and threads. Its folder is made, and removed at the end if it is empty. A
+    claim within a claim on the same output is part of it.
 
     On a file system without locks nobody is refused. Without `writes`, on all but the first process, nothing is done;
     `patience` are the seconds that another is given to end.

@@ -39,8 +39,8 @@ class Layout:
     step       when a token becomes known; smaller is earlier, equal is simultaneous
     group      0 is the text itself; other numbers are scaffolding that nobody outside the group sees
     position   the place given to position embeddings; two tokens may share one
-    hidden     True: a key that is seen only from its own step (MASS)
-    anchor     what a branch hangs on: a number that its tokens and those that it hangs on have in common; 0: nothing
+    hidden     True: a key that only queries of its own step see (MASS)
+    anchor     a number that the tokens of a branch share with those that it is attached to (K-BERT); 0: none
     side       0 is read by an encoder, 1 by a decoder
     segment    for embeddings only: the part of the input (BERT's token types)
     language   for embeddings only: the number of the language

@@ -7,7 +7,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from bothways.corpus.bidirectional_ngrams import Between, Statistics
+from bothways.corpus.bidirectional_ngrams import BidirectionalNGram, Statistics
 from bothways.corpus.ngrams import discounts
 from tests.corpus.test_packing import mixed
 from tests.corpus.test_rows import VOCABULARY
@@ -47,7 +47,7 @@ def by_hand(text: np.ndarray, left: int, right: int) -> np.ndarray:
 @pytest.mark.parametrize(("left", "right"), [(5, 7), (11, 5), (9, 4), (3, 4)])
 def test_draws_follow_the_formula(text: np.ndarray, left: int, right: int) -> None:
     """4 never stands in the text, nor 3: then one side speaks, or none."""
-    model = Between.count(text[:-2], text[1:-1], text[2:], SIZE)
+    model = BidirectionalNGram.count(text[:-2], text[1:-1], text[2:], SIZE)
     drawn = model.draw(np.full(DRAWS, left), np.full(DRAWS, right), np.random.default_rng(1))
     share = np.bincount(drawn, minlength=SIZE) / DRAWS
     wanted = by_hand(text, left, right)

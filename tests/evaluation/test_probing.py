@@ -380,7 +380,7 @@ def test_bits_per_byte_pay_for_the_first_token_where_nothing_stands_before_it(
     assert max(len(own.encode(text)) for text in held.texts) > 64
     assert found.value == pytest.approx(framed.value)
     assert found.estimate.figure == pytest.approx(framed.estimate.figure)
-    taken.vocabulary = replace(own.vocabulary, cls=-1, sep=-1, said_ends=())
+    taken.vocabulary = replace(own.vocabulary, cls=-1, sep=-1, eos_token_ids=())
     with pytest.raises(UsageError, match="expected a token that begins or ends a text, .* files name none"):
         list(bits_per_byte(model, held))
 

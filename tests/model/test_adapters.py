@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from bothways.batch import Batch, Target
 from bothways.errors import ModelError, UsageError
 from bothways.model import Cache, Model, ModelConfig
-from bothways.model.adapters import LowRankLinear, check_fits, learned, merged, place, read_adapter, sharing
+from bothways.model.adapters import LoraLinear, check_fits, learned, merged, place, read_adapter, sharing
 from bothways.model.losses import plain_loss
 from bothways.model.passing import Pass
 from bothways.visibility import ordered
@@ -63,7 +63,7 @@ def test_at_the_first_step_nothing_is_added(config: ModelConfig) -> None:
 def test_low_rank_products_are_the_formula(dropout: float, dtype: torch.dtype) -> None:
     """Values and gradients, of rows 3 to 8 and 10 to 16 of a layer."""
     torch.manual_seed(0)
-    own = LowRankLinear(
+    own = LoraLinear(
         torch.nn.Linear(7, 16, dtype=dtype), [range(3, 8), range(10, 16)], rank=3, scale=0.7, dropout=dropout
     )
     own.weight.requires_grad_(False)
@@ -90,7 +90,7 @@ def test_low_rank_products_are_the_formula(dropout: float, dtype: torch.dtype) -
 
 
 def test_a_frozen_layer_under_the_first_adapter_has_no_gradient() -> None:
-    linear = LowRankLinear(torch.nn.Linear(4, 4).requires_grad_(False), [range(4)], rank=2, scale=1.0)
+    linear = LoraLinear(torch.nn.Linear(4, 4).requires_grad_(False), [range(4)], rank=2, scale=1.0)
     x = torch.randn(3, 4)
     linear(x).sum().backward()
     assert x.grad is None and linear.weight.grad is None and linear.lora_b.grad is not None
@@ -108,7 +108,7 @@ def test_merged_equals_unmerged(config: ModelConfig, expression: str) -> None:
     model = adapted(config, expression).double()
     plain = merged(model)
     assert plain.state_dict().keys() == model_of(config).state_dict().keys()
-    assert not any(isinstance(module, LowRankLinear) for module in plain.modules())
+    assert not any(isinstance(module, LoraLinear) for module in plain.modules())
     expected = logits(model)
     assert (logits(plain) - expected).abs().max() < 1e-5 * expected.abs().max()
     assert (logits(plain) - logits(model_of(config).double())).abs().max() > 0.01
@@ -154,7 +154,7 @@ def test_a_prefix_is_keys_and_values_alone(config: ModelConfig) -> None:
     given = Pass(layout, ordered.dense(layout), prefix=prefix).prepared(config, 1, torch.float32)
     given = given.in_block(0, window=None, last=False)
     x = model.backbone.embeddings(tokens, layout).detach()
-    q, k, v = attention.turned_heads(attention.qkv(x), given.rotary)
+    q, k, v = attention.rotated_heads(attention.qkv(x), given.rotary)
     k, v = (
         torch.cat([own[None], one], 2).repeat_interleave(config.heads // config.key_heads, 1)
         for own, one in zip(prefix[0], (k, v), strict=True)

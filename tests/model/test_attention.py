@@ -67,7 +67,7 @@ def test_rotation_sees_only_distances() -> None:
 
     def scores(shift: int) -> Tensor:
         rotary = Rotary(torch.arange(5)[None] + shift, head_width=8, base=10_000.0, dtype=torch.float32)
-        return rotary.turn(q) @ rotary.turn(k).transpose(-1, -2)
+        return rotary.rotate(q) @ rotary.rotate(k).transpose(-1, -2)
 
     assert torch.allclose(scores(0), scores(37), atol=1e-4)
 

@@ -22,7 +22,7 @@ from bothways.model.attention import attend, split_heads
 from bothways.model.block import Attention, Block, RMSNorm
 from bothways.model.passing import Pass
 from bothways.objectives import build
-from bothways.training.loop import Work, loss_names, train
+from bothways.training.loop import LoopInputs, loss_names, train
 from bothways.training.pretraining.setup import losses_of
 from bothways.training.state import State, load_state, save_state
 from bothways.training.weights import kinds
@@ -183,7 +183,7 @@ def test_a_routers_loss_is_trained_with_the_objectives(objective: str) -> None:
     state = state_of(model, settings(learning_rate=1e-2).optimiser)
     names = loss_names(model, built.shares)
     assert "balance" in names
-    work = Work(losses_of(built, model), lambda step, progress: batches(built, rows=8, each=4, seed=step), names)
+    work = LoopInputs(losses_of(built, model), lambda step, progress: batches(built, rows=8, each=4, seed=step), names)
     before = model.backbone.blocks[0].router.weight.detach().clone()
     first, *_ = train(work, state=state, config=settings(), total=1)
     assert not torch.isclose(model.backbone.blocks[0].router.weight, before).any()

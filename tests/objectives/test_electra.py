@@ -25,7 +25,7 @@ from bothways.objectives.corruptions import Linear
 from bothways.objectives.electra import DIFFERENCE, GENERATOR, GeneratorOptions, electra
 from bothways.objectives.mixture import _same
 from bothways.training.config import OptimiserConfig, ScheduleConfig, TrainingConfig
-from bothways.training.loop import Work, train
+from bothways.training.loop import LoopInputs, train
 from bothways.training.optimiser import build_optimisers
 from bothways.training.state import State
 from bothways.training.weights import Replicated, by_kind
@@ -218,13 +218,13 @@ def test_the_temperature_of_the_draws() -> None:
     """Near zero the likeliest token is drawn, far above one any, and at one by the shares, whatever their sum."""
     random = torch.Generator().manual_seed(0)
     share = torch.rand(64, 10, generator=random).softmax(-1) * 3
-    chances = torch.rand(64, generator=random)
-    assert torch.equal(draw(share, chances, 1e-4), share.argmax(-1))
-    assert torch.equal(draw(share, chances, 1e6), (chances * 10).long())
-    assert torch.equal(draw(share, chances, 1.0), draw(share, chances))
+    uniforms = torch.rand(64, generator=random)
+    assert torch.equal(draw(share, uniforms, 1e-4), share.argmax(-1))
+    assert torch.equal(draw(share, uniforms, 1e6), (uniforms * 10).long())
+    assert torch.equal(draw(share, uniforms, 1.0), draw(share, uniforms))
     halved = (share**2).cumsum(-1)
-    expected = torch.searchsorted(halved, chances[:, None] * halved[:, -1:], right=True)[:, 0]
-    assert torch.equal(draw(share, chances, 0.5), expected)
+    expected = torch.searchsorted(halved, uniforms[:, None] * halved[:, -1:], right=True)[:, 0]
+    assert torch.equal(draw(share, uniforms, 0.5), expected)
 
 
 def test_a_temperature_that_falls_is_that_of_the_progress_in_its_phase(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -260,7 +260,7 @@ def test_every_variant_learns(expression: str) -> None:
     optimiser = OptimiserConfig(name="adamw", learning_rate=3e-3)
     config = TrainingConfig.model_validate({**settings, "schedule": schedule, "optimiser": optimiser})
     weights = Replicated(model, torch.float32)
-    work = Work(
+    work = LoopInputs(
         losses=partial(objective.loss, model),
         batches=lambda step, progress: [batch_of(objective, seed=step, rows=16)],
         names=tuple(sorted(objective.shares)),

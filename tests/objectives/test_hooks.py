@@ -28,7 +28,7 @@ from bothways.objectives.arrangements import together
 from bothways.objectives.corruptions import REPLACEMENTS, Linear, Mask
 from bothways.objectives.predictions import in_place
 from bothways.training.config import OptimiserConfig, ScheduleConfig, TrainingConfig
-from bothways.training.loop import Work, train
+from bothways.training.loop import LoopInputs, train
 from bothways.training.optimiser import build_optimisers
 from bothways.training.state import State
 from bothways.training.weights import Replicated, by_kind
@@ -146,7 +146,7 @@ def test_the_loop_trains_it() -> None:
     )
     row = packed([14])
     model = model_for(DETECTOR)
-    work = Work(
+    work = LoopInputs(
         losses=partial(DETECTOR.loss, model),
         batches=lambda step, progress: [
             batch_of([row] * 8, step=2 * step + half, progress=progress) for half in range(2)

@@ -39,7 +39,7 @@ def test_a_pair_is_read_and_written_as_it_is() -> None:
 
 def test_a_decoder_begins_as_the_files_of_its_model_say() -> None:
     """BART's begins with </s>, and <s> comes next, which is given too and not written."""
-    vocabulary = replace(VOCABULARY, said_start=SEP)
+    vocabulary = replace(VOCABULARY, decoder_start_token_id=SEP)
     sample = build("seq2seq", vocabulary).sample(pair_row([(2, 2)]), np.random.default_rng(0), 0.0)
     _, fed, written = sides(sample)
     assert fed.tolist() == [SEP, CLS, 8, 9] and written.tolist() == [8, 9, SEP]

@@ -12,7 +12,7 @@ from bothways.model import Model, ModelConfig
 from bothways.model.losses import plain_loss
 from bothways.objectives import Objective, build
 from bothways.training.config import OptimiserConfig, TrainingConfig
-from bothways.training.loop import Work
+from bothways.training.loop import LoopInputs
 from bothways.training.optimiser import build_optimisers
 from bothways.training.processes import Processes
 from bothways.training.state import State
@@ -74,7 +74,7 @@ def work_of(
     objective: str = "hybrid",
     each: int = 2,
     spoil: Callable[[int, int], float] = lambda step, batch: 1.0,
-) -> Work:
+) -> LoopInputs:
     """Steps of 8 rows; every loss is multiplied by `spoil(step, number of the batch)`."""
     built, asked = build(objective, VOCABULARY), {"step": -1, "batch": 0}
 
@@ -87,7 +87,7 @@ def work_of(
         asked["batch"] += 1
         return {name: (loss * factor, count) for name, (loss, count) in plain_loss(model, batch).items()}
 
-    return Work(losses, batches_of, tuple(sorted(built.shares)))
+    return LoopInputs(losses, batches_of, tuple(sorted(built.shares)))
 
 
 def everything(state: State) -> dict[str, torch.Tensor]:

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from bothways.errors import MachineError, ModelError
 from bothways.training import state as state_module
-from bothways.training.loop import Work, train
+from bothways.training.loop import LoopInputs, train
 from bothways.training.state import State, checkpoints, load_state, load_weights, read_record, save_state
 from tests.training.small import OPTIMISERS, assert_same, everything, settings, small_model, state_of, work_of
 
@@ -33,7 +33,7 @@ def trained(optimiser: str = "adamw", *, steps: int = 2, seed: int = 0, dtype: t
     return state
 
 
-def go_on(state: State, work: Work, steps: int) -> None:
+def go_on(state: State, work: LoopInputs, steps: int) -> None:
     """Towards a budget of ten steps."""
     for report in train(work, state=state, config=settings(), total=10):
         if report.step == steps:

@@ -51,7 +51,7 @@ def test_publishing_gives_the_model_what_the_optimiser_changed(dtype: torch.dtyp
         for weight in weights.master.values():
             weight.mul_(1.001)
     weights.gradient.fill_(1.0)
-    weights.publish()
+    weights.sync_model()
     for name, parameter in model.named_parameters():
         assert torch.equal(parameter, weights.master[name].to(dtype))
     assert not weights.gradient.any()

@@ -101,10 +101,10 @@ def _configuration(
 
 
 def _show_rehearsal(chosen: PretrainConfig, *, device: str | None, json: bool) -> None:
-    from bothways.training.pretraining.dry_run import rehearse
+    from bothways.training.pretraining.dry_run import estimate_run
 
     with doing("doing a few steps"):
-        told = rehearse(chosen, device=device)
+        told = estimate_run(chosen, device=device)
     if not leads():
         return None
     if json:

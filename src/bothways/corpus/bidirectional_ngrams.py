@@ -27,7 +27,7 @@ from bothways.corpus.shards import Stream
 
 
 @dataclass(frozen=True, slots=True)
-class Between:
+class BidirectionalNGram:
     """The model of one language."""
 
     both: _Seen
@@ -37,7 +37,7 @@ class Between:
     size: int
 
     @classmethod
-    def count(cls, left: np.ndarray, tokens: np.ndarray, right: np.ndarray, size: int) -> Between:
+    def count(cls, left: np.ndarray, tokens: np.ndarray, right: np.ndarray, size: int) -> BidirectionalNGram:
         """From all places of text: the token at each, and those beside it, [n] each; `size` is V."""
         before, behind = left.astype(np.uint64), right.astype(np.uint64)
         return cls(
@@ -114,7 +114,7 @@ class Statistics:
             found += np.bincount(tokens, minlength=len(found))
         return found
 
-    def fillers(self) -> dict[int, Between]:
+    def fillers(self) -> dict[int, BidirectionalNGram]:
         """{number of a language: what may stand between two of its tokens}; nothing where no language was named."""
         table, text = self._stream.table, self._vocabulary.text_table()
         if table is None:
@@ -126,7 +126,7 @@ class Statistics:
             found.append(np.stack([language, tokens[middle - 1], tokens[middle], tokens[middle + 1]]))
         languages, left, tokens, right = np.concatenate(found, axis=1)
         return {
-            number: Between.count(left[own], tokens[own], right[own], self._vocabulary.size)
+            number: BidirectionalNGram.count(left[own], tokens[own], right[own], self._vocabulary.size)
             for number in np.unique(languages).tolist()
             for own in [languages == number]
         }

@@ -32,7 +32,7 @@ Skip = Callable[[Path, int, str], None]
 T = TypeVar("T")
 
 
-class Bad(NamedTuple):
+class ParseFailure(NamedTuple):
     """What cannot be read; `text` is a line with half characters in the place of what is none."""
 
     why: str
@@ -54,12 +54,12 @@ def refuse_unasked(path: Path, line: int, why: str) -> NoReturn:
     refuse(path, line, f"{why}. Correct it, or leave out and count what is wrong with --skip-bad.")
 
 
-def kept(found: Iterable[tuple[int, T | Bad]], path: Path, skip: Skip) -> Iterator[tuple[int, int, T]]:
+def kept(found: Iterable[tuple[int, T | ParseFailure]], path: Path, skip: Skip) -> Iterator[tuple[int, int, T]]:
     """(number from 0, line, what stands there): all of `found` that is not bad; `skip` is told of the rest, of a file
     that cannot be read on as line 0."""
     try:
         for number, (line, one) in enumerate(found):
-            if isinstance(one, Bad):
+            if isinstance(one, ParseFailure):
                 skip(path, line, one.why)
             else:
                 yield number, line, one
@@ -67,7 +67,7 @@ def kept(found: Iterable[tuple[int, T | Bad]], path: Path, skip: Skip) -> Iterat
         skip(path, 0, str(error))
 
 
-def lines(path: Path) -> Iterator[tuple[int, str | Bad]]:
+def lines(path: Path) -> Iterator[tuple[int, str | ParseFailure]]:
     """(line number from 1, line without its end). Lines end in a line feed, with or without a carriage return; in a
     file without line feeds, as old Macs wrote them, in a carriage return.
 
@@ -84,7 +84,7 @@ def lines(path: Path) -> Iterator[tuple[int, str | Bad]]:
         raise DataError(f"{path}: expected a file to read, got: {error.strerror or error}") from error
 
 
-def lines_of(stream: BinaryIO) -> Iterator[tuple[int, str | Bad]]:
+def lines_of(stream: BinaryIO) -> Iterator[tuple[int, str | ParseFailure]]:
     """The same of a stream that is open.
 
     Raises:
@@ -128,7 +128,7 @@ def _check_encoding(head: bytes) -> None:
         raise BrokenFileError(f"expected UTF-8, got {name}. Convert it: iconv -f {name} -t UTF-8 OLD > NEW")
 
 
-def _decoded(raw: bytes) -> str | Bad:
+def _decoded(raw: bytes) -> str | ParseFailure:
     try:
         if b"\0" not in raw:
             return raw.decode().rstrip("\r")
@@ -136,4 +136,4 @@ def _decoded(raw: bytes) -> str | Bad:
     except UnicodeDecodeError as error:
         got = f"expected UTF-8, got {raw[error.start : error.start + 1]!r}"
         why = f"{got} (another encoding? iconv -f GB18030 -t UTF-8, of Chinese)"
-    return Bad(why, raw.decode(errors="surrogateescape").rstrip("\r"))
+    return ParseFailure(why, raw.decode(errors="surrogateescape").rstrip("\r"))

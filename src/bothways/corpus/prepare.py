@@ -22,7 +22,7 @@ from bothways.corpus.options import PrepareOptions, with_tokenizer
 from bothways.corpus.sample import TokenizerSample, draw_sample
 from bothways.corpus.shards import TOKENIZER, SplitWriter
 from bothways.corpus.sources import Source, find_sources, languages_of
-from bothways.corpus.stream import lay
+from bothways.corpus.stream import tokenize_documents
 from bothways.errors import DataError
 from bothways.text import Tokenizer, extend_tokenizer, train_tokenizer
 from bothways.text.characters import jieba_starts
@@ -194,7 +194,7 @@ class _Job:
         """Encodes a batch and writes it once, then its documents that stand twice, and so on."""
         if not batch.sides:
             return
-        (tokens, words, lengths), firsts = lay(tokenizer, batch.sides, words=self.options.words)
+        (tokens, words, lengths), firsts = tokenize_documents(tokenizer, batch.sides, words=self.options.words)
         numbers = tuple(map(languages_of(self.sources).index, batch.languages))
         for writer, mine in ((train, ~batch.held), (validation, batch.held)):
             for copy in range(int(batch.copies.max())):

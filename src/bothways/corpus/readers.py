@@ -11,7 +11,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from bothways.corpus.lines import LONGEST, Bad, Skip, kept, lines, refuse
+from bothways.corpus.lines import LONGEST, ParseFailure, Skip, kept, lines, refuse
 from bothways.corpus.options import PrepareOptions
 from bothways.corpus.records import RECORDS, read_records, suffix_of
 from bothways.errors import DataError, UsageError
@@ -65,7 +65,7 @@ class DocumentReader:
     def _parts(self, path: Path, fields: Sequence[str]) -> Iterator[Parts]:
         for _, line, record in read_records(path, self.skip, fields=fields):
             parts = _parts_of(record, fields)
-            if isinstance(parts, Bad):
+            if isinstance(parts, ParseFailure):
                 self.skip(path, line, parts.why)
             else:
                 yield parts
@@ -109,29 +109,31 @@ def _has_names(path: Path, fields: Parts) -> bool:
     return set(fields) <= set(line.split("\t"))
 
 
-def _columns(line: str | Bad) -> tuple[str, str] | Bad | None:
+def _columns(line: str | ParseFailure) -> tuple[str, str] | ParseFailure | None:
     """The first two of a line with a tab between them, and nothing quoted; nothing of an empty line."""
-    if isinstance(line, Bad):
+    if isinstance(line, ParseFailure):
         return line
     first, tab, rest = line.partition("\t")
     if not line.strip():
         return None
     if not tab:
-        return Bad("expected two columns with a tab between them, got one")
+        return ParseFailure("expected two columns with a tab between them, got one")
     if len(line) > LONGEST:
-        return Bad(f"expected at most {LONGEST >> 20} Mi characters, got {len(line)}")
+        return ParseFailure(f"expected at most {LONGEST >> 20} Mi characters, got {len(line)}")
     return first, rest.partition("\t")[0]
 
 
-def _parts_of(record: Mapping[str, Any], fields: Sequence[str]) -> Parts | Bad:
+def _parts_of(record: Mapping[str, Any], fields: Sequence[str]) -> Parts | ParseFailure:
     """The fields' texts."""
     parts = []
     for field in fields:
         part = record.get(field)
         if not isinstance(part, str):
-            return Bad(f"expected text in field {field!r}, got {type(part).__name__}; it has {', '.join(record)}")
+            return ParseFailure(
+                f"expected text in field {field!r}, got {type(part).__name__}; it has {', '.join(record)}"
+            )
         parts.append(part)
     text = "\n".join(parts)
     if len(text) > LONGEST:
-        return Bad(f"expected at most {LONGEST >> 20} Mi characters, got {len(text)}")
+        return ParseFailure(f"expected at most {LONGEST >> 20} Mi characters, got {len(text)}")
     return tuple(parts)

@@ -13,7 +13,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from bothways.corpus.lines import LONGEST, PACKED, Bad, BrokenFileError, Skip, kept, lines, refuse
+from bothways.corpus.lines import LONGEST, PACKED, BrokenFileError, ParseFailure, Skip, kept, lines, refuse
 from bothways.errors import UsageError, needs
 from bothways.reading import UnreadableError, parse_json
 
@@ -65,22 +65,24 @@ def suffix_of(path: Path) -> str:
     return inner.suffix.lower()
 
 
-def _checked(found: Any) -> dict[str, Any] | Bad:
+def _checked(found: Any) -> dict[str, Any] | ParseFailure:
     return (
-        found if isinstance(found, dict | Bad) else Bad(f"expected an object with fields, got {type(found).__name__}")
+        found
+        if isinstance(found, dict | ParseFailure)
+        else ParseFailure(f"expected an object with fields, got {type(found).__name__}")
     )
 
 
 def json_lines(path: Path, fields: Sequence[str] = ()) -> Found:
     """What every line says that is not empty, be it an object or not."""
     for number, line in lines(path):
-        if isinstance(line, Bad):
+        if isinstance(line, ParseFailure):
             yield number, line
         elif line.strip():
             try:
                 yield number, parse_json(line)
             except UnreadableError as error:
-                yield number, Bad(f"expected JSON, got something else ({error})")
+                yield number, ParseFailure(f"expected JSON, got something else ({error})")
 
 
 def _table(path: Path, fields: Sequence[str]) -> Found:
@@ -149,8 +151,8 @@ class _CsvTable:
     def __init__(self, path: Path) -> None:
         self.kind = suffix_of(path)
         self._lines = lines(path)
-        self._given_back: deque[tuple[int, str | Bad]] = deque()
-        self._taken: list[tuple[int, str | Bad]] = []
+        self._given_back: deque[tuple[int, str | ParseFailure]] = deque()
+        self._taken: list[tuple[int, str | ParseFailure]] = []
         self._doubted = 0  # the last line of a broken record, of which a part may look like a whole one
         self._separator = self._found_separator()
         self._parser = csv.reader(self, delimiter=self._separator, strict=True)
@@ -170,10 +172,10 @@ class _CsvTable:
         column."""
         columns = len(self.names)
         for line, row in self._rows():
-            if isinstance(row, Bad):
+            if isinstance(row, ParseFailure):
                 yield line, row
             elif len(row) > columns:
-                yield line, Bad(f"expected {columns} columns, got more: {len(row)}")
+                yield line, ParseFailure(f"expected {columns} columns, got more: {len(row)}")
             elif columns == 1 or len(row) > 1 or "".join(row).strip():
                 yield line, dict(zip(self.names, row or [""], strict=False))
 
@@ -189,36 +191,38 @@ class _CsvTable:
     def _header(self, path: Path) -> tuple[str, ...]:
         line, row = next(((line, row) for line, row in self._rows() if any(row)), (0, []))
         own, raw = self._separator, _text(self._taken[0]) if row else ""
-        if row and isinstance(spoilt := self._taken[0][1], Bad):
+        if row and isinstance(spoilt := self._taken[0][1], ParseFailure):
             refuse(path, line, f"{spoilt.why}. Names of columns must be text.")
         if other := next((other for other in _SEPARATORS if own not in raw and other in raw), None):
             hint = {"\t": "Name it .tsv", ",": "Name it .csv"}.get(other, "Save it with commas, as .csv")
             got = f"{raw[:80]!r}, with {_SEPARATORS[other]} in it"
             refuse(path, line, f"expected {_SEPARATORS[own]} between the names of columns, got {got}. {hint}.")
-        if isinstance(row, Bad):
+        if isinstance(row, ParseFailure):
             got = row.why.partition(", got ")[2]
             refuse(path, line, f"expected the names of columns, got {got}: {raw[:80]!r}. Correct that line.")
         if twice := next((name for place, name in enumerate(row) if name in row[:place]), None):
             raise UsageError(f"{path}: expected a name for each column, got {twice!r} twice")
         return tuple(row)
 
-    def _rows(self) -> Iterator[tuple[int, list[str] | Bad]]:
+    def _rows(self) -> Iterator[tuple[int, list[str] | ParseFailure]]:
         while (row := self._parsed()) is not None:
             if self.kind == ".tsv":
                 row = self._by_tabs(row)
             elif len(self._taken) > 1 and self.names and len(row) != len(self.names):
-                row = Bad("expected csv, got a quote that is not closed, or not all columns")
+                row = ParseFailure("expected csv, got a quote that is not closed, or not all columns")
             elif self._taken[0][0] <= self._doubted and not _FIELDS[self._separator].fullmatch(
                 "\n".join(map(_text, self._taken))
             ):
-                row = Bad("expected csv, got a quote inside a field, behind a record that is broken: the rest of it?")
-            if isinstance(row, Bad):
+                row = ParseFailure(
+                    "expected csv, got a quote inside a field, behind a record that is broken: the rest of it?"
+                )
+            if isinstance(row, ParseFailure):
                 self._doubted = self._taken[-1][0]
                 self._give_back()
-            spoilt = next((line for _, line in self._taken if isinstance(line, Bad)), None)
+            spoilt = next((line for _, line in self._taken if isinstance(line, ParseFailure)), None)
             yield self._taken[0][0], spoilt or row
 
-    def _parsed(self) -> list[str] | Bad | None:
+    def _parsed(self) -> list[str] | ParseFailure | None:
         """What the csv module makes of the next lines; None at the end."""
         self._taken.clear()
         before = csv.field_size_limit(LONGEST)
@@ -229,15 +233,15 @@ class _CsvTable:
         except csv.Error as error:
             unclosed = len(self._taken) > 1 or "end of data" in str(error)
             got = "a quote that is not closed" if unclosed else f"something else ({str(error).partition(' - ')[0]})"
-            return Bad(f"expected {self.kind[1:]}, got {got}")
+            return ParseFailure(f"expected {self.kind[1:]}, got {got}")
         finally:
             csv.field_size_limit(before)
 
-    def _by_tabs(self, row: list[str] | Bad) -> list[str]:
-        if not isinstance(row, Bad) and '"' not in _text(self._taken[0]):
+    def _by_tabs(self, row: list[str] | ParseFailure) -> list[str]:
+        if not isinstance(row, ParseFailure) and '"' not in _text(self._taken[0]):
             return row or [""]
         columns, plain = len(self.names), [_text(line).split("\t") for line in self._taken]
-        if isinstance(row, Bad) or len(row) != columns or all(len(one) == columns for one in plain):
+        if isinstance(row, ParseFailure) or len(row) != columns or all(len(one) == columns for one in plain):
             self._give_back()
             return [_unquoted(field) for field in plain[0]]
         return row
@@ -248,9 +252,9 @@ class _CsvTable:
         del self._taken[1:]
 
 
-def _text(numbered: tuple[int, str | Bad]) -> str:
+def _text(numbered: tuple[int, str | ParseFailure]) -> str:
     _, line = numbered
-    return line.text if isinstance(line, Bad) else line
+    return line.text if isinstance(line, ParseFailure) else line
 
 
 def _unquoted(field: str) -> str:

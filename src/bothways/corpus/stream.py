@@ -41,7 +41,7 @@ def by_jieba(tokenizer: Tokenizer, texts: Sequence[str]) -> Stream:
     return framed, words, lengths + 2
 
 
-def lay(
+def tokenize_documents(
     tokenizer: Tokenizer, documents: Sequence[tuple[str, ...]], *, words: Literal["spaces", "jieba"]
 ) -> tuple[Stream, np.ndarray]:
     """The stream of texts or of pairs, and the length of each one's first side, `[CLS] a [SEP]`, int64 [D]."""

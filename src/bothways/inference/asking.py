@@ -38,7 +38,7 @@ class Batching(TypedDict, total=False):
     progress: bool | Callable[[int, int], None]
 
 
-class Infilling(Batching, total=False):
+class InfillKwargs(Batching, total=False):
     """What `LanguageModel.infill` takes beside the texts; it says what they mean."""
 
     length: int | None
@@ -49,7 +49,7 @@ class Infilling(Batching, total=False):
     seed: int
 
 
-class Prompting(Batching, total=False):
+class PromptKwargs(Batching, total=False):
     """What `LanguageModel.prompt` takes beside the texts, the pattern and the verbaliser; it says what they mean."""
 
     examples: list[tuple[Text, str]]
@@ -57,7 +57,7 @@ class Prompting(Batching, total=False):
     how: Literal["fill", "continue"] | None
 
 
-class Wording(Options, total=False):
+class GenerateKwargs(Options, total=False):
     """The fields of `GenerationOptions`, and two more.
 
     head     for which task, of a model that writes for several
@@ -87,7 +87,7 @@ def generated(
     engine: Engine,
     prompts: list[str],
     options: GenerationOptions | list[GenerationOptions] | None,
-    fields: Wording,
+    fields: GenerateKwargs,
     *,
     task: str = "",
 ) -> list[Generation]:
@@ -124,7 +124,7 @@ def _watch_part(engine: Engine, done: float, part: float, share: float) -> None:
     engine.watch(done + share * part)
 
 
-def one_name(fields: Wording) -> str | None:
+def one_name(fields: GenerateKwargs) -> str | None:
     """The adapter of one prompt, taken out of the fields.
 
     Raises:
@@ -137,7 +137,7 @@ def one_name(fields: Wording) -> str | None:
 
 
 def one_request(
-    engine: Engine, prompt: str, options: GenerationOptions | None, fields: Wording
+    engine: Engine, prompt: str, options: GenerationOptions | None, fields: GenerateKwargs
 ) -> tuple[Engine, GenerationRequest]:
     """One prompt, and the engine that goes on with it."""
     own = writing_as(adapted(engine, one_name(fields)), fields.pop("head", None))
@@ -146,7 +146,11 @@ def one_request(
 
 
 def chat_request(
-    engine: Engine, messages: Sequence[Message], options: GenerationOptions | None, now: datetime, fields: Wording
+    engine: Engine,
+    messages: Sequence[Message],
+    options: GenerationOptions | None,
+    now: datetime,
+    fields: GenerateKwargs,
 ) -> tuple[Engine, GenerationRequest]:
     """The engine as it answers messages, and the request for an answer.
 

@@ -14,7 +14,7 @@ import torch
 
 from bothways.arguments import Texts, all_checked, several, several_or_pairs
 from bothways.inference import asking
-from bothways.inference.asking import Batching, Infilling, Pairs, Prompting, Text, Wording, batched
+from bothways.inference.asking import Batching, GenerateKwargs, InfillKwargs, Pairs, PromptKwargs, Text, batched
 from bothways.inference.decoding.generate import generate, stream
 from bothways.inference.decoding.options import Generation, GenerationOptions, Order, Unmasking
 from bothways.inference.decoding.sampling import Sampling
@@ -100,7 +100,7 @@ class LanguageModel(TaskModel):
         return found[0] if isinstance(texts, str) else found
 
     def prompt(
-        self, texts: Text | Pairs, pattern: str, verbaliser: Verbaliser, **asking: Unpack[Prompting]
+        self, texts: Text | Pairs, pattern: str, verbaliser: Verbaliser, **asking: Unpack[PromptKwargs]
     ) -> Label | list[Label]:
         """The label of a text or of a pair (Label: label, probabilities) by a pattern, "{text} It was [MASK].", and
         {label: its word}; the model need not be fine-tuned. `examples` are (text or pair, label), shown before every
@@ -110,9 +110,9 @@ class LanguageModel(TaskModel):
         return found[0] if isinstance(texts, str | tuple) else found
 
     @overload
-    def infill(self, texts: str, **options: Unpack[Infilling]) -> str: ...
+    def infill(self, texts: str, **options: Unpack[InfillKwargs]) -> str: ...
     @overload
-    def infill(self, texts: Texts, **options: Unpack[Infilling]) -> list[str]: ...
+    def infill(self, texts: Texts, **options: Unpack[InfillKwargs]) -> list[str]: ...
     def infill(
         self,
         texts: str | Texts,
@@ -141,7 +141,7 @@ class LanguageModel(TaskModel):
 
     @overload
     def generate(
-        self, prompts: str, options: GenerationOptions | None = None, **fields: Unpack[Wording]
+        self, prompts: str, options: GenerationOptions | None = None, **fields: Unpack[GenerateKwargs]
     ) -> Generation: ...
     @overload
     def generate(
@@ -151,7 +151,7 @@ class LanguageModel(TaskModel):
         *,
         batch_size: int | None = None,
         progress: bool | Callable[[int, int], None] = False,
-        **fields: Unpack[Wording],
+        **fields: Unpack[GenerateKwargs],
     ) -> list[Generation]: ...
     def generate(
         self,
@@ -160,7 +160,7 @@ class LanguageModel(TaskModel):
         *,
         batch_size: int | None = None,
         progress: bool | Callable[[int, int], None] = False,
-        **fields: Unpack[Wording],
+        **fields: Unpack[GenerateKwargs],
     ) -> Generation | list[Generation]:
         """What the model writes after the prompt, or before it (Generation: text, tokens, logprob, finish_reason); of a
         model that was fine-tuned to write, the text for a source, the likeliest token every time; of several tasks that
@@ -176,20 +176,22 @@ class LanguageModel(TaskModel):
         found = asking.generated(engine, given, options, fields)
         return found[0] if isinstance(prompts, str) else found
 
-    def summarise(self, sources: str | Texts, **fields: Unpack[Wording]) -> Generation | list[Generation]:
+    def summarise(self, sources: str | Texts, **fields: Unpack[GenerateKwargs]) -> Generation | list[Generation]:
         """`generate` of a model that was fine-tuned to summarise."""
         return self._written("summarise", sources, fields)
 
-    def translate(self, sources: str | Texts, **fields: Unpack[Wording]) -> Generation | list[Generation]:
+    def translate(self, sources: str | Texts, **fields: Unpack[GenerateKwargs]) -> Generation | list[Generation]:
         """`generate` of a model that was fine-tuned to translate."""
         return self._written("translate", sources, fields)
 
-    def _written(self, task: str, sources: str | Texts, fields: Wording) -> Generation | list[Generation]:
+    def _written(self, task: str, sources: str | Texts, fields: GenerateKwargs) -> Generation | list[Generation]:
         given = several(sources)
         found = asking.generated(batched(self.engine, len(given), {}), given, None, fields, task=task)
         return found[0] if isinstance(sources, str) else found
 
-    def stream(self, prompt: str, options: GenerationOptions | None = None, **fields: Unpack[Wording]) -> Iterator[str]:
+    def stream(
+        self, prompt: str, options: GenerationOptions | None = None, **fields: Unpack[GenerateKwargs]
+    ) -> Iterator[str]:
         """The text that `generate` gives for one prompt, in the parts in which it is generated."""
         return stream(*asking.one_request(self.engine, prompt, options, fields))
 
@@ -199,7 +201,7 @@ class LanguageModel(TaskModel):
         options: GenerationOptions | None = None,
         *,
         now: datetime | None = None,
-        **fields: Unpack[Wording],
+        **fields: Unpack[GenerateKwargs],
     ) -> Generation:
         """What the model answers to messages {"role": "user", "content": "..."}, by its own chat template, until a
         token that ends its turn; `now` is the time that the template is told, else the clock's, and of several tasks
@@ -213,7 +215,7 @@ class LanguageModel(TaskModel):
         options: GenerationOptions | None = None,
         *,
         now: datetime | None = None,
-        **fields: Unpack[Wording],
+        **fields: Unpack[GenerateKwargs],
     ) -> Iterator[str]:
         """The same in the parts in which it is generated."""
         return stream(*asking.chat_request(self.engine, messages, options, now or datetime.now(), fields))

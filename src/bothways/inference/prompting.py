@@ -21,7 +21,7 @@ from torch import Tensor
 
 from bothways.arguments import shown
 from bothways.errors import UsageError, unknown
-from bothways.inference.asking import Prompting
+from bothways.inference.asking import PromptKwargs
 from bothways.inference.engine import Engine
 from bothways.inference.score import continued
 from bothways.tasks.labels import label_name
@@ -265,7 +265,7 @@ def prompted(
     texts: Sequence[str | tuple[str, str]],
     pattern: str,
     verbaliser: Verbaliser,
-    asking: Prompting,
+    asking: PromptKwargs,
 ) -> list[Label]:
     """The label of each text or pair; with a warning where something did not fit.
 

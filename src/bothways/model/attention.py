@@ -42,7 +42,7 @@ class Rotary:
             self.cos, self.sin = self.cos * scaling.weight, self.sin * scaling.weight
         self.cos, self.sin = self.cos.to(dtype), self.sin.to(dtype)
 
-    def turn(self, x: Tensor, *, back: bool = False, out: Tensor | None = None) -> Tensor:
+    def rotate(self, x: Tensor, *, back: bool = False, out: Tensor | None = None) -> Tensor:
         """Rotates the two halves of x [..., B, H, T, E] into `out`, in few passes over memory; `back` undoes it."""
         half, sign = x.shape[-1] // 2, -1 if back else 1
         turned = torch.mul(x, self.cos, out=out)
@@ -87,7 +87,7 @@ class _SplitHeads(Function):
     def forward(ctx: Any, qkv: Tensor, heads: int, rotary: Rotary) -> tuple[Tensor, Tensor, Tensor]:
         ctx.rotary = rotary
         split = by_heads(qkv, heads)
-        q, k = rotary.turn(split[:2])
+        q, k = rotary.rotate(split[:2])
         return q, k, split[2]
 
     @staticmethod
@@ -95,8 +95,8 @@ class _SplitHeads(Function):
         rows, heads, length, head_width = grads[0].shape
         result = grads[0].new_empty(rows, length, 3 * heads * head_width)
         q, k, v = by_heads(result, heads)
-        ctx.rotary.turn(grads[0], back=True, out=q)
-        ctx.rotary.turn(grads[1], back=True, out=k)
+        ctx.rotary.rotate(grads[0], back=True, out=q)
+        ctx.rotary.rotate(grads[1], back=True, out=k)
         v.copy_(grads[2])
         return result, None, None
 

@@ -75,7 +75,7 @@ class Attention(nn.Module):
                 given.watched["attention"].append(attention_weights(q, k, given.mask)[..., -qkv.shape[1] :])
             context = attend(q, k, v, given.mask).transpose(1, 2).flatten(2)
         else:
-            q, k, v = self.turned_heads(qkv, given.rotary)
+            q, k, v = self.rotated_heads(qkv, given.rotary)
             context = attend_grouped(q, *given.layer_cache.extend(k, v), given.mask).transpose(1, 2).flatten(2)
         result: Tensor = self.out(given.wanted(context))
         return result
@@ -94,14 +94,14 @@ class Attention(nn.Module):
             q, k = self.query_norm(q), self.key_norm(k)
         return q, k, v
 
-    def turned_heads(self, qkv: Tensor, rotary: Rotary | None) -> tuple[Tensor, Tensor, Tensor]:
+    def rotated_heads(self, qkv: Tensor, rotary: Rotary | None) -> tuple[Tensor, Tensor, Tensor]:
         """[B, T, (H + 2 key heads) * E] -> q [B, H, T, E], k and v [B, key heads, T, E], the first two turned."""
         q, k, v = self.normed_heads(qkv)
         if rotary is None:
             return q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
         both = qkv.unflatten(-1, (-1, q.shape[-1]))[:, :, : q.shape[2] + k.shape[2]]
         both = both if self.query_norm is None else torch.cat([q, k], 2)
-        q, k = rotary.turn(both.transpose(1, 2)).split((self.heads, self.key_heads), dim=1)
+        q, k = rotary.rotate(both.transpose(1, 2)).split((self.heads, self.key_heads), dim=1)
         return q, k, v.transpose(1, 2)
 
     def every_head(self, qkv: Tensor) -> Tensor:

@@ -76,7 +76,7 @@ class Cache:
         """
         self.before = 0 if prefix is None else prefix.shape[3]
         shape = (rows, config.key_heads, capacity, config.head_width)
-        # Zeros, since what a shorter row has not is weighed with 0, which of a number that is none makes none.
+        # Zeros: unused slots have an attention weight of 0, and 0 x NaN would be NaN.
         count = config.decoder.layers if decoder and config.decoder else config.layers
         self.layers = [
             LayerCache(like.new_zeros(shape), None if prefix is None else prefix[layer]) for layer in range(count)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from bothways.model.backbone import Embeddings, Stack, blocks_and_norm
 from bothways.model.config import ModelConfig, swiglu_inner
-from bothways.model.heads.words import WordsHead
+from bothways.model.heads.words import LMHead
 from bothways.model.passing import Pass
 
 
@@ -54,7 +54,7 @@ class Generator(Stack):
         self.project = nn.Linear(embedding_width, self.config.width, bias=biased) if narrow else None
         self.blocks, self.norm = blocks_and_norm(self.config)
         self.out = nn.Linear(self.config.width, embedding_width, bias=False) if narrow and not biased else None
-        self.words = WordsHead(self.config)
+        self.words = LMHead(self.config)
 
     def forward(self, embedded: Tensor, given: Pass) -> Tensor:
         """embedded [B, T, E], normed -> the states [B, T, G], or those at the places wanted: [N, G]."""
@@ -69,7 +69,7 @@ class Generator(Stack):
 def standing_alone(weights: Mapping[str, Tensor], shape: ModelConfig) -> tuple[dict[str, Tensor], ModelConfig]:
     """A generator as a `Model`: its weights, with those of the embeddings that it reads through, and its config.
 
-    The modern shape has its projections multiplied into two tables, one to read and one to say.
+    The modern shape has its projections multiplied into its input and output embeddings.
     """
     narrow = "project.weight" in weights
     body = {name: weight for name, weight in weights.items() if name.startswith(("blocks.", "norm.", "embeddings."))}

@@ -93,7 +93,7 @@ class _LinearCrossEntropy(Function):
         weight: Tensor,
         labels: Tensor,
         weights: Tensor,
-        chances: Tensor | None,
+        uniforms: Tensor | None,
         temperature: float,
     ) -> tuple[Tensor, Tensor]:
         chunk = max(1, LOGITS_AT_ONCE // weight.shape[0])
@@ -107,11 +107,11 @@ class _LinearCrossEntropy(Function):
             labels.split(chunk),
             weights.split(chunk),
             (hidden if grad_hidden is None else grad_hidden).split(chunk),
-            (weights if chances is None else chances).split(chunk),
+            (weights if uniforms is None else uniforms).split(chunk),
             strict=True,
         ):
             share = F.linear(h, weight).softmax(-1)
-            drawn += [] if chances is None else [draw(share, chance, temperature)]
+            drawn += [] if uniforms is None else [draw(share, chance, temperature)]
             answer = share.gather(1, label[:, None])
             # Not in place: in float32, `answer` is this very tensor. An improbable answer costs at most 87 nats.
             total += (answer.float().clamp(min=SMALLEST).log()[:, 0] * -w).sum()
@@ -165,7 +165,7 @@ class _LinearLogLikelihoods(Function):
         return grad_hidden, grad_weight, None
 
 
-def draw(share: Tensor, chances: Tensor, temperature: float = 1.0) -> Tensor:
+def draw(share: Tensor, uniforms: Tensor, temperature: float = 1.0) -> Tensor:
     """A token from each distribution [N, V] (sums need not be 1) by a number of 0..1 [N]: the inverse of the sum.
 
     At another temperature each share is taken to the power of 1 / temperature, the largest being 1 before.
@@ -173,7 +173,7 @@ def draw(share: Tensor, chances: Tensor, temperature: float = 1.0) -> Tensor:
     if temperature != 1.0:
         share = (share.float() / share.amax(-1, keepdim=True)).pow(1 / temperature)
     upto = share.cumsum(-1, dtype=torch.float32)
-    place = torch.searchsorted(upto, chances[:, None] * upto[:, -1:], right=True)
+    place = torch.searchsorted(upto, uniforms[:, None] * upto[:, -1:], right=True)
     return place[:, 0].clamp(max=share.shape[-1] - 1)
 
 
@@ -198,10 +198,10 @@ def linear_cross_entropy(hidden: Tensor, weight: Tensor, labels: Tensor, weights
 
 
 def linear_cross_entropy_and_draw(
-    hidden: Tensor, weight: Tensor, labels: Tensor, weights: Tensor, chances: Tensor, temperature: float = 1.0
+    hidden: Tensor, weight: Tensor, labels: Tensor, weights: Tensor, uniforms: Tensor, temperature: float = 1.0
 ) -> tuple[Tensor, Tensor]:
     """The same, and a token [N] drawn from each distribution by `chances` [N], float32 of 0..1 (`draw`)."""
-    total, drawn = apply(_LinearCrossEntropy, hidden, weight, labels, weights, chances, temperature)
+    total, drawn = apply(_LinearCrossEntropy, hidden, weight, labels, weights, uniforms, temperature)
     return total, drawn
 
 

@@ -17,7 +17,7 @@ from bothways.errors import UsageError
 from bothways.model.backbone import Backbone, Decoder, initialise
 from bothways.model.config import ModelConfig
 from bothways.model.heads.head import Head
-from bothways.model.heads.words import WordsHead
+from bothways.model.heads.words import LMHead
 from bothways.model.passing import Memory, Pass
 from bothways.visibility import Visibility, ordered
 
@@ -45,7 +45,7 @@ class Model(nn.Module):
         self.rule = rule
         self.backbone = Backbone(config)
         self.decoder = Decoder(config) if config.decoder else None
-        self.words = WordsHead(config)
+        self.words = LMHead(config)
         self.heads = nn.ModuleDict({name: factory(config) for name, factory in (heads or {}).items()})
         self.parts = nn.ModuleDict({name: factory(config) for name, factory in (parts or {}).items()})
         initialise(self, config=config, generator=torch.Generator().manual_seed(seed))
@@ -127,8 +127,8 @@ class Model(nn.Module):
         columns = device.type == "cpu" and dtype == torch.float32
         every: Any = [part for part in self.modules() if isinstance(part, nn.Linear) or hasattr(part, "lora_a")]
         turned = [(part.weight, columns and part.out_features >= part.in_features) for part in every]
-        for weight, turn in (*turned, (self.table, columns and generates)):
-            weight.data = weight.data.t().contiguous().t() if turn else weight.data.contiguous()
+        for weight, rotate in (*turned, (self.table, columns and generates)):
+            weight.data = weight.data.t().contiguous().t() if rotate else weight.data.contiguous()
         return self
 
     def parameter_count(self) -> int:

@@ -98,7 +98,7 @@ class _AttendByTiles(Function):
     @staticmethod
     def forward(ctx: Any, qkv: Tensor, heads: int, rotary: Rotary | None, tiles: Sequence[Tile]) -> Tensor:
         split = by_heads(qkv, heads)
-        q, k = split[:2].contiguous() if rotary is None else rotary.turn(split[:2].contiguous())
+        q, k = split[:2].contiguous() if rotary is None else rotary.rotate(split[:2].contiguous())
         v = split[2].contiguous()
         context = torch.empty_like(v)
         attend = _attend_by_products if qkv.dtype == torch.bfloat16 else _attend_fused
@@ -122,7 +122,7 @@ class _AttendByTiles(Function):
         if ctx.rotary is None:
             parts[:2].copy_(split[:2])
         else:
-            ctx.rotary.turn(split[:2], back=True, out=parts[:2])
+            ctx.rotary.rotate(split[:2], back=True, out=parts[:2])
         parts[2].copy_(split[2])
         return result, None, None, None
 

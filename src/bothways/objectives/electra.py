@@ -223,9 +223,9 @@ def _loss(model: Model, batch: Batch, random: torch.Generator, *, disentangled: 
     read = its_own.normed(its_own.look_up(batch.tokens, layout))
     states = small(read, Pass(layout, mask, at=at, losses=extra))
     # One number a place, so that a target that is there twice (to fill up) is drawn alike.
-    chances = torch.rand(batch.tokens.numel(), generator=random, device=at.device)[at]
+    uniforms = torch.rand(batch.tokens.numel(), generator=random, device=at.device)[at]
     loss_of_fills, drawn = small.words.loss_and_draw(
-        small.said(states), its_own.tokens.weight, labels, weights, chances, rate_at(temperature, batch.progress)
+        small.said(states), its_own.tokens.weight, labels, weights, uniforms, rate_at(temperature, batch.progress)
     )
     losses = {GENERATOR: (loss_of_fills, weights.sum())}
     if judges:

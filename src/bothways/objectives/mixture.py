@@ -141,7 +141,7 @@ def _joined(members: Members, corrupt: Corruption, *, name: str, about: About | 
 
 
 def _agree(first: Objective, other: Objective) -> None:
-    if first.two_sided != other.two_sided:
+    if first.encoder_decoder != other.encoder_decoder:
         raise UsageError(
             f"the members of a mixture share a batch and so one kind of model, but one of {first.name!r} and "
             f"{other.name!r} is for an encoder-decoder and the other is not; train them in separate runs"

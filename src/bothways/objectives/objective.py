@@ -190,7 +190,7 @@ class Objective:
                 yield leaf, share * part
 
     @property
-    def two_sided(self) -> bool:
+    def encoder_decoder(self) -> bool:
         """Whether it is for an encoder-decoder."""
         return "seq2seq" in self.about.teaches.decoding
 

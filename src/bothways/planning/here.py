@@ -16,7 +16,7 @@ from bothways.model import Model, ModelConfig, preset
 from bothways.objectives import Objective, build
 from bothways.planning.advice import speed_by_width
 from bothways.training.config import Budget, TrainingConfig
-from bothways.training.loop import Work, loss_names, train
+from bothways.training.loop import LoopInputs, loss_names, train
 from bothways.training.optimiser import build_optimisers, rated
 from bothways.training.pretraining.batches import TrainingBatches
 from bothways.training.pretraining.config import step_tokens_for
@@ -116,7 +116,7 @@ def pace(shape: ModelConfig, training: TrainingConfig, *, objective: str = "hybr
     state = State(weights, build_optimisers(optimiser, by_kind(weights, model), dtype=dtype))
     rows: Any = RandomRows(vocabulary, training.length)
     batches = TrainingBatches(rows, built, training)
-    work = Work(
+    work = LoopInputs(
         weights.around(losses_of(built, model)),
         lambda step, progress: batches(step * training.rows, progress),
         loss_names(model, built.shares),

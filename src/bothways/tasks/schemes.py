@@ -70,8 +70,8 @@ class Scheme:
 
 @lru_cache(maxsize=64)
 def scheme_of(tags: tuple[str, ...]) -> Scheme:
-    """The scheme that most of the different tags have, if it is one: where each tag has its letter, and one is outside
-    or begins a name; or where both are so, or a name has a beginning and more, though some tags are odd."""
+    """The scheme that fits most of the different tags. It is taken if it fits all of them and one is outside or begins
+    a name; if some do not fit, both must be there, or a name with a beginning and an inside."""
     outside = "o" if "o" in tags and OUTSIDE not in tags else OUTSIDE
     others = sorted({*tags} - {outside})
     found = (

@@ -77,7 +77,7 @@ def vocabulary_of(engine: Engine, roles: dict[str, str], ids: Ids) -> Vocabulary
     return Vocabulary(
         size=max(tokens.values()) + 1,
         reserved=frozenset(reserved - set(numbers.values())),
-        said_ends=ids.get("eos_token_id", ()),
-        said_start=next(iter(ids.get("decoder_start_token_id", ())), -1),
+        eos_token_ids=ids.get("eos_token_id", ()),
+        decoder_start_token_id=next(iter(ids.get("decoder_start_token_id", ())), -1),
         **numbers,
     )

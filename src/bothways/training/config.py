@@ -14,8 +14,8 @@ from bothways.errors import UsageError
 class Budget(Frozen):
     """How long to train: exactly one of the four, or a text that names it: "1000steps", "2h".
 
-    Seconds are turned into steps after a few warm-up steps, and anew at validations before the learning rate falls; from
-    there the run is exact.
+    Seconds are turned into steps after a few warm-up steps, and anew at validations before the learning rate falls;
+    from there the run is exact.
     """
 
     steps: int | None = Field(default=None, ge=1, description="Steps.")

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from bothways.batch import Batch, Losses, Target
 from bothways.model import Model
-from bothways.training.processes import go_on
+from bothways.training.processes import raise_if_signalled
 
 CHUNK = 1024
 NATS_IN_A_BIT = math.log(2)
@@ -95,7 +95,7 @@ def _share(batches: Sequence[Batch]) -> Iterator[tuple[Batch, bool]]:
     """
     rank, count = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
     for i in range(rank, -(-len(batches) // count) * count, count):
-        go_on()
+        raise_if_signalled()
         yield batches[i % len(batches)], i < len(batches)
 
 

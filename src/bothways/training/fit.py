@@ -13,7 +13,7 @@ from bothways.errors import Stopped
 from bothways.stopping import Signalled, came, heeded, shielded
 from bothways.terminal import command
 from bothways.training.config import TrainingConfig
-from bothways.training.loop import Report, Work, train
+from bothways.training.loop import LoopInputs, Report, train
 from bothways.training.processes import Processes
 from bothways.training.run_folder import RunFolder
 from bothways.training.state import State
@@ -51,7 +51,7 @@ def stoppable(out: Path, again: str) -> Iterator[None]:
 
 
 @dataclass(frozen=True, slots=True)
-class Fit:
+class TrainLoop:
     """What goes through the loop.
 
     show   is handed every line of metrics.jsonl as it is written
@@ -59,7 +59,7 @@ class Fit:
     again  the command that goes on
     """
 
-    work: Work
+    work: LoopInputs
     state: State
     config: TrainingConfig
     folder: RunFolder

@@ -17,10 +17,10 @@ from bothways.machine import keep_freed_memory
 from bothways.model import Model
 from bothways.stopping import Signalled, came
 from bothways.training.config import TrainingConfig
-from bothways.training.halving import within_memory
-from bothways.training.processes import go_on
+from bothways.training.processes import raise_if_signalled
 from bothways.training.schedule import learning_rate
 from bothways.training.spikes import spike
+from bothways.training.splitting import fitting_in_memory
 from bothways.training.state import State
 
 SKIPPED_IN_A_ROW = 5
@@ -34,7 +34,7 @@ class Report:
     skipped  steps so far whose loss or gradient was not finite
     spikes   steps so far whose loss was far above those before them
     spike    of such a step, the limit that its loss is above (`spikes`)
-    pieces   that each micro-batch was read in, to fit into memory (`halving`)
+    pieces   that each micro-batch was read in, to fit into memory (`splitting`)
     """
 
     step: int
@@ -51,7 +51,7 @@ class Report:
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
+class LoopInputs:
     """What the loop is given: the loss of a batch, and this process's batches of a step.
 
     batches  (step, progress) -> micro-batches; the same rows whatever the number of processes
@@ -68,7 +68,7 @@ class Work:
 
 
 def train(
-    work: Work, *, state: State, config: TrainingConfig, total: int, stop: Callable[[], int] = came
+    work: LoopInputs, *, state: State, config: TrainingConfig, total: int, stop: Callable[[], int] = came
 ) -> Iterator[Report]:
     """Steps from where `state` stands to `total`.
 
@@ -108,7 +108,7 @@ def train(
             state.weights.scale(torch.clamp(config.optimiser.clip / (norm + 1e-6), max=1.0))
             for optimiser in state.optimisers:
                 optimiser.step()
-        state.weights.publish()
+        state.weights.sync_model()
         state.step += 1
         state.tokens += tokens if work.tokens is None else work.tokens
         state.skipped += not finite
@@ -129,7 +129,7 @@ def train(
         _check_converging(state)
 
 
-def _forget_at_turns(work: Work, state: State, total: int) -> None:
+def _forget_at_turns(work: LoopInputs, state: State, total: int) -> None:
     """Before the first step of another loss. Moments of gradients fifty times as large would hold back the new ones for
     hundreds of steps, and momentum would go on along the old."""
     before, now = (state.step - 1) / total, state.step / total
@@ -184,15 +184,15 @@ def _heeding(batches: Sequence[Batch], state: State, stop: Callable[[], int]) ->
     """
     for batch in batches:
         if state.weights.in_step:
-            go_on(stop())
+            raise_if_signalled(stop())
         elif stop():
             break
         yield batch
-    go_on(stop())
+    raise_if_signalled(stop())
 
 
 def _gradients(
-    work: Work, batches: Sequence[Batch], state: State, seed: int, count: float, stop: Callable[[], int]
+    work: LoopInputs, batches: Sequence[Batch], state: State, seed: int, count: float, stop: Callable[[], int]
 ) -> Tensor:
     """Backward through every micro-batch, in pieces that fit; sums and counts of the named losses over all processes,
     [names, 2].
@@ -210,12 +210,12 @@ def _gradients(
             losses = work.losses(batch, torch.Generator(device=batch.tokens.device).manual_seed(own))
             total = torch.stack([loss for loss, _ in losses.values()]).sum()
             (total / count).backward()
-            state.weights.collect()
+            state.weights.accumulate()
             _add(losses, sums, work.names)
         return sums.cpu()
 
     before = state.pieces
-    sums = within_memory(backward, batches, state)
+    sums = fitting_in_memory(backward, batches, state)
     return _over_processes(sums, state, halved=state.pieces > before)
 
 

@@ -23,7 +23,7 @@ TIMEOUT = timedelta(minutes=10)
 T = TypeVar("T")
 
 
-def go_on(told: int | None = None) -> None:
+def raise_if_signalled(told: int | None = None) -> None:
     """Every process calls it, as often as any other, before what all of them do together.
 
     Args:
@@ -89,7 +89,7 @@ class Processes:
             return work()
         with suppress(Signalled), exposed():
             found = work()
-        go_on()  # or it does not: where the work was left off a signal came
+        raise_if_signalled()  # always, where the work was interrupted
         return found
 
     def shared(self, items: Sequence[T], work: Callable[[Sequence[T]], list[Any]]) -> list[Any]:

@@ -31,7 +31,7 @@ class State:
     """Weights and optimisers, and how far they have come. Nothing random: that is a function of seed and step.
 
     recent    the losses of the last steps that were learned (`spikes`)
-    pieces    that each micro-batch is read in, since it does not fit into memory (`halving`)
+    pieces    that each micro-batch is read in, since it does not fit into memory (`splitting`)
     """
 
     weights: Weights
@@ -199,7 +199,7 @@ def load_state(state: State, checkpoint: Path) -> None:
             expected, got = list(weight.shape), list(weights[name].shape)
             raise ModelError(f"{checkpoint} belongs to another model: {name} has shape {got}, expected {expected}")
         weight.copy_(split_like(weights[name], weight))
-    state.weights.publish()
+    state.weights.sync_model()
     moments: dict[str, dict[str, Tensor]] = {}
     for name, value in _tensors(checkpoint / "optimiser.safetensors").items():
         weight_name, key = name.split("#")

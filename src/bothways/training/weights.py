@@ -94,10 +94,10 @@ class Weights(Protocol):
     def around(self, function: Callable[P, R]) -> Callable[P, R]:
         """The same function, with whole weights in the model while it runs."""
 
-    def collect(self) -> None:
+    def accumulate(self) -> None:
         """Adds the model's gradients of one micro-batch to those of the step."""
 
-    def forget(self) -> None:
+    def reset_gradients(self) -> None:
         """Throws away what this process has collected of the step.
 
         Raises:
@@ -110,7 +110,7 @@ class Weights(Protocol):
     def scale(self, factor: Tensor | float) -> None:
         """Multiplies the step's gradients."""
 
-    def publish(self) -> None:
+    def sync_model(self) -> None:
         """Gives the model what the optimiser has changed, and forgets the gradients."""
 
 
@@ -151,7 +151,7 @@ class Replicated:
         """The function itself: every process has all weights."""
         return function
 
-    def collect(self) -> None:
+    def accumulate(self) -> None:
         """Adds the gradients of a micro-batch to those of the step."""
         for number, (name, parameter) in enumerate(self.parameters.items()):
             if parameter.grad is not None:
@@ -159,7 +159,7 @@ class Replicated:
                 self.reached[number] = True
                 parameter.grad = None
 
-    def forget(self) -> None:
+    def reset_gradients(self) -> None:
         """Throws away what was collected, and what a backward that was broken off has left."""
         for parameter in self.parameters.values():
             parameter.grad = None
@@ -185,7 +185,7 @@ class Replicated:
         """Multiplies all gradients."""
         self.gradient.mul_(factor)
 
-    def publish(self) -> None:
+    def sync_model(self) -> None:
         """Hands the changed weights to the model, and clears the gradients."""
         if self.low is not self.flat:
             self.low.copy_(self.flat)
@@ -216,10 +216,10 @@ class Sharded:
         """The function with the weights gathered while it runs."""
         return partial(self._root, function)
 
-    def collect(self) -> None:
+    def accumulate(self) -> None:
         """FSDP2 has summed them already."""
 
-    def forget(self) -> None:
+    def reset_gradients(self) -> None:
         """
         Raises:
             MachineError: always, since all processes compute every micro-batch together.
@@ -240,7 +240,7 @@ class Sharded:
             if weight.grad is not None:
                 weight.grad.mul_(factor)
 
-    def publish(self) -> None:
+    def sync_model(self) -> None:
         """Clears the gradients, and what FSDP2 has gathered of the weights before they changed."""
         for weight in self.master.values():
             weight.grad = None

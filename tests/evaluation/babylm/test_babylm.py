@@ -124,7 +124,7 @@ def test_the_same_again_does_nothing_and_other_pairs_are_scored_without_training
     assert said == []
     other = tmp_path / "more.csv"
     other.write_text("good,bad\nab cd,cd ab\nef,ef\n", encoding="utf-8")
-    monkeypatch.setattr(curve, "rehearse", lambda *_, **__: pytest.fail("it was trained again"))
+    monkeypatch.setattr(curve, "estimate_run", lambda *_, **__: pytest.fail("it was trained again"))
     again = babylm(config.model_copy(update={"pairs": (*config.pairs, other)}))
     assert again["pairs"] == {"pairs": 12, "more": 2}
     assert [point["scores"]["pairs"] for point in again["points"]] == [

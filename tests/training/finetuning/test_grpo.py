@@ -15,8 +15,8 @@ from bothways.errors import DataError, Stopped, UsageError
 from bothways.inference.likelihoods import log_likelihoods
 from bothways.training import fit, loop
 from bothways.training.finetuning import FinetuneConfig, finetune
-from bothways.training.finetuning.answers import SampledAnswer, numbers_beside, said
-from bothways.training.finetuning.grpo import ByReward
+from bothways.training.finetuning.answers import SampledAnswer, answer_sample, answer_values
+from bothways.training.finetuning.grpo import GrpoTraining
 from bothways.training.finetuning.preference_losses import advantages
 from bothways.training.finetuning.run import teaching_of
 from bothways.training.finetuning.setup import set_up
@@ -50,9 +50,9 @@ def config(folder: Path, body: Path, *, reward: str = LETTERS, **changes: Any) -
     return FinetuneConfig(**{**values, **changes})
 
 
-def begun(told: FinetuneConfig) -> ByReward:
+def begun(told: FinetuneConfig) -> GrpoTraining:
     teaching = teaching_of(set_up(told, ALONE, resume=False), again=False)
-    assert isinstance(teaching, ByReward)
+    assert isinstance(teaching, GrpoTraining)
     return teaching
 
 
@@ -81,13 +81,13 @@ def test_a_step_reads_the_answers_that_were_sampled(body: Path, tmp_path: Path) 
     assert [len(some) for some in answers] == [8] * 4 and teaching.examples(0) == 32
     assert run.reference is not None
     for i, some in zip(prompts, answers, strict=True):
-        samples = [said(run, run.parts[i][0].tokens, SampledAnswer("", one["tokens"])) for one in some]
+        samples = [answer_sample(run, run.parts[i][0].tokens, SampledAnswer("", one["tokens"])) for one in some]
         for one, again in zip(some, log_likelihoods(run.reference, samples), strict=True):
             assert one["reference"] == pytest.approx(again.tolist(), abs=1e-4)
             assert one["before"] == pytest.approx(one["reference"], abs=1e-4)
             assert one["reward"] == run.tokenizer.decode(one["tokens"]).replace("[SEP]", "").count("e")
     gained = advantages(torch.tensor([[one["reward"] for one in some] for some in answers]))
-    beside = [numbers_beside(batch) for batch in batches]
+    beside = [answer_values(batch) for batch in batches]
     read = torch.cat([torch.as_tensor(one.labels)[:, 2] * torch.as_tensor(one.weight) for one in beside])
     assert float(read.sum()) == pytest.approx(float(gained.sum()), abs=1e-4)
     assert float(read.abs().sum()) == pytest.approx(float(gained.abs().sum()), rel=1e-4)

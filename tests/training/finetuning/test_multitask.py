@@ -20,7 +20,7 @@ from bothways.training.finetuning.multitask_batches import multitask_batches
 from bothways.training.finetuning.multitask_setup import MultiTaskRun, set_up_multitask
 from bothways.training.finetuning.run import batches_of, losses_of
 from bothways.training.finetuning.setup import set_up
-from bothways.training.loop import Work, train
+from bothways.training.loop import LoopInputs, train
 from bothways.training.run_folder import RunFolder
 from tests.conftest import Once
 from tests.tasks.conftest import reviews, write
@@ -150,7 +150,7 @@ def test_a_step_leaves_heads_without_rows_as_they_are(tmp_path: Path, body: Path
     told = several(tmp_path, body, "mood", "alike", "stars", batch=2, weight_decay=0.1, epochs=1)
     run = set_up_multitask(told, ALONE, resume=False)
     loop = epoch_loop_of(run)
-    work = Work(loop.losses, loop.batches, loop.names)
+    work = LoopInputs(loop.losses, loop.batches, loop.names)
     config = TrainingConfig(budget=Budget(steps=loop.total))
     before = {name: weight.clone() for name, weight in run.state.weights.master.items()}
     absent = set()

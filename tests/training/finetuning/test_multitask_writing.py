@@ -21,7 +21,7 @@ from bothways.training.finetuning.multitask_setup import set_up_multitask
 from bothways.training.finetuning.run import batches_of, losses_of
 from bothways.training.finetuning.setup import set_up
 from bothways.training.finetuning.writing import WRITING_OBJECTIVES
-from bothways.training.loop import Work, train
+from bothways.training.loop import LoopInputs, train
 from bothways.training.run_folder import RunFolder
 from tests.conftest import Once
 from tests.inference.made import SEQ2SEQ, make_run
@@ -223,7 +223,7 @@ def test_a_step_without_texts_to_write_leaves_a_decoder_as_it_is(tmp_path: Path)
     tasks = ("mood", "stars", one_task(tmp_path, "first", target_length=6))
     run = set_up_multitask(several(tmp_path, begun, *tasks, batch=2, weight_decay=0.1, epochs=1), ALONE, resume=False)
     loop = epoch_loop_of(run)
-    work = Work(loop.losses, loop.batches, loop.names)
+    work = LoopInputs(loop.losses, loop.batches, loop.names)
     own = [name for name in run.state.weights.master if name.startswith("decoder.") and name.endswith("down.weight")]
     before = {name: run.state.weights.master[name].clone() for name in own}
     seen = set()

@@ -15,7 +15,7 @@ from bothways.training.finetuning.multitask import epoch_loop_of
 from bothways.training.finetuning.multitask_setup import set_up_multitask
 from bothways.training.finetuning.run import losses_of, teaching_of
 from bothways.training.finetuning.setup import set_up
-from bothways.training.halving import in_pieces
+from bothways.training.splitting import in_pieces
 from bothways.training.state import State
 from tests.tasks.conftest import config, reviews, write
 from tests.training.finetuning import test_grpo, test_preferences
@@ -72,14 +72,14 @@ def test_the_pieces_of_a_batch_are_the_whole(kind: str, body: Path, tmp_path: Pa
         for one in made:
             each = losses(one, torch.Generator())
             torch.stack([loss for loss, _ in each.values()]).sum().backward()
-            state.weights.collect()
+            state.weights.accumulate()
             for name, pair in each.items():
                 found[name] = [a + float(b.detach()) for a, b in zip(found.get(name, [0, 0]), pair, strict=True)]
         state.weights.reduce()
         gradients = {
             name: weight.grad.clone() for name, weight in state.weights.master.items() if weight.grad is not None
         }
-        state.weights.forget()
+        state.weights.reset_gradients()
         return found, gradients, len(made)
 
     (expected, whole, once), (found, gradients, often) = summed(1), summed(64)
@@ -98,5 +98,5 @@ def test_examples_that_a_loss_compares_stay_together(body: Path, tmp_path: Path)
     file = write(tmp_path / "pairs.jsonl", *pairs)
     run = set_up(config(tmp_path / "embed", body, task="embed", train=file, dev=file), ALONE, resume=False)
     (batch,) = batches_of(run)(0, 0.0)
-    assert batch.recipe is None
+    assert batch.splitter is None
     assert in_pieces(batch, 8) == [batch]

@@ -21,8 +21,8 @@ from bothways.tasks.preferred import PreferredAnswer
 from bothways.tasks.task import Example
 from bothways.training import fit, loop
 from bothways.training.finetuning import FinetuneConfig, finetune, predict
-from bothways.training.finetuning.answers import numbers_beside
-from bothways.training.finetuning.preferences import ByPreference, preferred
+from bothways.training.finetuning.answers import answer_values
+from bothways.training.finetuning.preferences import PreferenceTraining, preferred
 from bothways.training.finetuning.reference import FILE
 from bothways.training.finetuning.run import teaching_of
 from bothways.training.finetuning.setup import FinetuneRun, set_up
@@ -69,11 +69,11 @@ def config(folder: Path, body: Path | str, *records: dict[str, Any], **changes: 
     return FinetuneConfig(**{**values, **changes})
 
 
-def begun(told: FinetuneConfig) -> tuple[FinetuneRun, ByPreference]:
+def begun(told: FinetuneConfig) -> tuple[FinetuneRun, PreferenceTraining]:
     """A run before its first step."""
     run = set_up(told, ALONE, resume=False)
     teaching = teaching_of(run, again=False)
-    assert isinstance(teaching, ByPreference)
+    assert isinstance(teaching, PreferenceTraining)
     return run, teaching
 
 
@@ -193,7 +193,7 @@ def test_balanced_classes_weigh_alike(body: Path, tmp_path: Path) -> None:
     _, teaching = begun(config(tmp_path, body, *single(), loss="kto", class_weights="balanced", batch=48))
     weights: dict[float, float] = {}
     for batch in teaching.batches(0, 0.0):
-        beside = numbers_beside(batch)
+        beside = answer_values(batch)
         for sign, weight in zip(torch.as_tensor(beside.labels)[:, 0], torch.as_tensor(beside.weight), strict=True):
             weights[float(sign)] = weights.get(float(sign), 0.0) + float(weight)
     assert weights[1.0] == pytest.approx(weights[-1.0]) == pytest.approx(24)

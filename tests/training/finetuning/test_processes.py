@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from bothways.config import Frozen
 from bothways.errors import UsageError
 from bothways.training.finetuning import evaluate, finetune, finetune_multitask, finetune_seeds
-from bothways.training.finetuning.batches import dealt
+from bothways.training.finetuning.batches import share_of_process
 from bothways.training.finetuning.setup import set_up
 from bothways.training.processes import Processes
 from bothways.training.run_folder import RunFolder
@@ -134,7 +134,7 @@ def test_the_best_of_several_seeds_is_kept_and_answers(made: Made) -> None:
 @pytest.mark.parametrize("tokens", [[5], [3, 3, 3, 3], [9, 1, 1, 1, 8, 2], []])
 def test_examples_are_dealt_out_evenly_and_none_twice(tokens: list[int]) -> None:
     numbers = [*range(len(tokens))]
-    shares = [dealt(numbers, tokens, team) for team in PAIR]
+    shares = [share_of_process(numbers, tokens, team) for team in PAIR]
     assert sorted(shares[0] + shares[1]) == numbers and shares == [sorted(share) for share in shares]
     sums = [sum(tokens[i] for i in share) for share in shares]
     assert abs(sums[0] - sums[1]) <= max(tokens, default=0)

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from bothways.training.halving import in_pieces
 from bothways.training.pretraining.setup import PretrainRun, set_up
+from bothways.training.splitting import in_pieces
 from tests.training.pretraining.small import configuration
 from tests.training.small import ALONE
 
@@ -24,13 +24,13 @@ def summed(run: PretrainRun, pieces: int) -> tuple[dict[str, tuple[float, float]
     for one in made:
         losses = run.work.losses(one, torch.Generator())
         torch.stack([loss for loss, _ in losses.values()]).sum().backward()
-        weights.collect()
+        weights.accumulate()
         for name, (loss, weight) in losses.items():
             before = found.get(name, (0.0, 0.0))
             found[name] = (before[0] + float(loss.detach()), before[1] + float(weight))
     weights.reduce()
     gradients = {name: weight.grad.clone() for name, weight in weights.master.items() if weight.grad is not None}
-    weights.forget()
+    weights.reset_gradients()
     return found, gradients
 
 

@@ -27,8 +27,8 @@ from bothways.training.prompting.member import (
     MemberData,
     _Batches,
     _losses,
-    dealt,
     open_filler,
+    shuffled_batch,
     train_member,
 )
 from tests.conftest import Once
@@ -136,7 +136,7 @@ def test_the_loss_is_the_papers(tmp_path: Path, body: Path) -> None:
     with torch.no_grad():
         losses, others = (_losses(chosen, engine.model, slots, batch) for batch in (cloze, hidden))
         logits = engine.model(hidden).flatten(0, 1)
-    some = [examples[i] for i in dealt(10, 4, 0, 5)]
+    some = [examples[i] for i in shuffled_batch(10, 4, 0, 5)]
     scores = torch.tensor(ask(engine, prompt, [text for text, _ in some]).scores)
     labels = torch.tensor([("good", "bad").index(label) for _, label in some])
     assert float(losses[CLOZE][0]) == pytest.approx(0.9 * float(F.cross_entropy(scores, labels)), rel=1e-4)
@@ -149,7 +149,7 @@ def test_the_loss_is_the_papers(tmp_path: Path, body: Path) -> None:
 
 
 def test_steps_go_through_all_examples_again_and_again() -> None:
-    seen = [i for step in range(5) for i in dealt(10, 4, step, 0)]
+    seen = [i for step in range(5) for i in shuffled_batch(10, 4, step, 0)]
     assert sorted(seen[:10]) == sorted(seen[10:]) == [*range(10)]
     assert seen[:10] != seen[10:]
 

@@ -15,7 +15,7 @@ import bothways
 from bothways.config import load_config, read, with_settings
 from bothways.errors import DataError, DivergedError, Stopped, UsageError
 from bothways.training.pretraining import PretrainConfig
-from bothways.training.pretraining.dry_run import Rehearsal
+from bothways.training.pretraining.dry_run import DryRunEstimate
 from bothways.training.search import SearchConfig, run, search, time_plan
 from bothways.training.search.candidates import SearchCandidate
 from bothways.training.search.halving import Trial
@@ -122,8 +122,8 @@ def test_a_trial_that_was_stopped_is_ended_though_the_whole_of_it_would_not_fit(
 def test_hours_are_dealt_out_so_that_the_dearest_course_fits(configured: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """At a second a step and thirty around a rehearsal's steps."""
     now = iter([0.0, 34.0] * 9)
-    told = Rehearsal(1, 1, steps=1, tokens=1, epochs=1, seconds=1.0, memory=1, useful_share=None)
-    monkeypatch.setattr(time_plan, "rehearse", lambda *_, **__: told)
+    told = DryRunEstimate(1, 1, steps=1, tokens=1, epochs=1, seconds=1.0, memory=1, useful_share=None)
+    monkeypatch.setattr(time_plan, "estimate_run", lambda *_, **__: told)
     config = configured(hours=2.0, space=())
     found = time_plan.plan_time(config, None, True, lambda: next(now))
     worst = WorstCase.of(config.stages(), config.default(), lambda candidate: 0.7)

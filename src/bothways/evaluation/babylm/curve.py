@@ -29,7 +29,7 @@ from bothways.stopping import Signalled, heeded
 from bothways.terminal import in_bytes
 from bothways.training.going_on import CONFIG, check_settings
 from bothways.training.pretraining import PretrainConfig
-from bothways.training.pretraining.dry_run import rehearse
+from bothways.training.pretraining.dry_run import estimate_run
 from bothways.training.pretraining.setup import objective_of
 from bothways.training.run_folder import RunFolder
 from bothways.training.workers import Workers
@@ -177,7 +177,7 @@ def trained(run: PretrainConfig, shards: Shards, workers: Workers, say: Callable
 def _say_costs(run: PretrainConfig, say: Callable[[str], None], *, device: str | None) -> None:
     """Time by a few steps, and disk."""
     say("doing a few steps, to see what the run will cost")
-    told, models = rehearse(run, device=device), len(run.training.keep_at) + 1
+    told, models = estimate_run(run, device=device), len(run.training.keep_at) + 1
     needed = told.parameters * BYTES * (models + 3 * CHECKPOINTS)
     say(
         f"{told.steps:,} steps, {told.tokens:,} tokens: about {timedelta(seconds=round(told.seconds))} in one process; "

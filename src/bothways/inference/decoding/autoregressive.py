@@ -53,7 +53,7 @@ class AutoregressiveDecoding:
         forbid(self._engine, self._next.logits, sequences, [one.tokens for one in sequences], self._way)
         add_sampled(self._next.logits, sequences, plain)
 
-    def go_on(self, sequences: Sequence[RunningSequence], rows: Sequence[int]) -> None:
+    def advance(self, sequences: Sequence[RunningSequence], rows: Sequence[int]) -> None:
         """Those that stay, which stood in these rows, read their newest token."""
         self._next.select(rows)
         self._next.add(np.array([one.tokens[-1] for one in sequences], dtype=np.int64))
@@ -62,7 +62,7 @@ class AutoregressiveDecoding:
 def add_sampled(logits: Tensor, sequences: Sequence[RunningSequence], plain: Tensor) -> None:
     """Adds to every sequence the token sampled from its row of the logits [B, V], with its log-probability by the
     `plain` ones; several rows are several tokens."""
-    chances = np.array([one.random.random() for one in sequences])
-    tokens, logprobs = sample(logits, [one.options.sampling for one in sequences], chances, plain=plain)
+    uniforms = np.array([one.random.random() for one in sequences])
+    tokens, logprobs = sample(logits, [one.options.sampling for one in sequences], uniforms, plain=plain)
     for one, token, logprob in zip(sequences, tokens.tolist(), logprobs.tolist(), strict=True):
         one.add(token, logprob)

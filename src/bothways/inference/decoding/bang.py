@@ -73,7 +73,7 @@ class BangDecoding:
         add_sampled(logits, owners, plain)
 
     @torch.inference_mode()
-    def go_on(self, sequences: Sequence[RunningSequence], rows: Sequence[int]) -> None:
+    def advance(self, sequences: Sequence[RunningSequence], rows: Sequence[int]) -> None:
         """Those that stay read their newest tokens."""
         self._cache.select(rows)
         if not sequences:

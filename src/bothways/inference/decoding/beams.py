@@ -127,7 +127,7 @@ class BeamDecoding:
             search.step(values[rows, : search.wide], tokens[rows, : search.wide])
             search.parents = [rows.start + parent for parent in search.parents]
 
-    def go_on(self, sequences: Sequence[RunningSequence], rows: Sequence[int]) -> None:
+    def advance(self, sequences: Sequence[RunningSequence], rows: Sequence[int]) -> None:
         """The candidates of those that stay read their newest token."""
         searches = [self._searches[one] for one in sequences]
         self._next.select([parent for search in searches for parent in search.parents])

@@ -85,7 +85,7 @@ class BlockDecoding:
         while any(len(row.places) for row in rows):
             reveal(engine, self._blocks.noisy(np.stack([row.tokens for row in rows])), rows)
 
-    def go_on(self, sequences: Sequence[RunningSequence], rows: Sequence[int]) -> None:
+    def advance(self, sequences: Sequence[RunningSequence], rows: Sequence[int]) -> None:
         """Those that stay read their newest block."""
         self._blocks.select(rows)
         if sequences:

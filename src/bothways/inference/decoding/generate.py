@@ -44,7 +44,7 @@ class Decoding(Protocol):
     def step(self, sequences: Sequence[RunningSequence]) -> None:
         """Each sequence gets tokens, or ends."""
 
-    def go_on(self, sequences: Sequence[RunningSequence], rows: Sequence[int]) -> None:
+    def advance(self, sequences: Sequence[RunningSequence], rows: Sequence[int]) -> None:
         """Goes on with these, which were so far the ones of these numbers."""
 
 
@@ -173,7 +173,7 @@ def _run(engine: Engine, start: Start, sequences: Sequence[RunningSequence]) -> 
         waiting.extendleft(one for one in running if not one.finish_reason and one.outgrown(decoding.room))
         kept = _without_gaps([not (one.finish_reason or one.outgrown(decoding.room)) for one in running])
         running = [running[number] for number in kept]
-        decoding.go_on(running, kept)
+        decoding.advance(running, kept)
 
 
 def _without_gaps(stays: Sequence[bool]) -> list[int]:

@@ -57,8 +57,8 @@ def _fill(engine: Engine, rows: Sequence[MaskedRow]) -> None:
         logits = engine.logits(states[:, -1])
         plain = logits.clone()
         logits[:, engine.suppressed()] = -torch.inf
-        chances = np.array([row.random.random() for row in rows])
-        chosen, logprobs = sample(logits, [row.unmasking.sampling for row in rows], chances, plain=plain)
+        uniforms = np.array([row.random.random() for row in rows])
+        chosen, logprobs = sample(logits, [row.unmasking.sampling for row in rows], uniforms, plain=plain)
         for number, row in enumerate(rows):
             if turn < counts[number]:
                 row.reveal(np.array([0]), chosen[number], logprobs[number])

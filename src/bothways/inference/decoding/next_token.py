@@ -42,7 +42,7 @@ class Autoregressive:
     encoder: bool = False
 
 
-class Next(Protocol):
+class NextTokenLogits(Protocol):
     """`logits` [B, V] float32 of the token that comes next in each row; rows join, go on with `add`, and leave.
 
     room  how many tokens a row may have
@@ -61,11 +61,13 @@ class Next(Protocol):
         """Row i becomes what row `rows[i]` was, which may be taken many times or not at all."""
 
 
-def next_token(engine: Engine, way: Autoregressive, sequences: Collection[RunningSequence], rows: int) -> Next:
+def next_token(
+    engine: Engine, way: Autoregressive, sequences: Collection[RunningSequence], rows: int
+) -> NextTokenLogits:
     """What reads such sequences, so many rows at once."""
     longest = max(one.longest for one in sequences)
     if way.encoder:
-        return NextOfTarget(engine, rows=rows, longest=longest, source=max(len(one.read) for one in sequences))
+        return Seq2SeqNextToken(engine, rows=rows, longest=longest, source=max(len(one.read) for one in sequences))
     return NextToken(engine, way, rows=rows, longest=longest)
 
 
@@ -129,7 +131,7 @@ class NextToken:
         return self._engine.logits(states)
 
 
-class NextOfTarget:
+class Seq2SeqNextToken:
     """`Next` of an encoder-decoder: the source is read once, when its sequence joins."""
 
     def __init__(self, engine: Engine, *, rows: int, longest: int, source: int) -> None:

@@ -43,14 +43,14 @@ class Sampling:
         if not 0 < self.top_p <= 1:
             raise UsageError(f"top_p is a share, above 0 and at most 1, got {self.top_p}")
 
-    def __call__(self, logits: Tensor, chances: np.ndarray) -> np.ndarray:
+    def __call__(self, logits: Tensor, uniforms: np.ndarray) -> np.ndarray:
         """logits [B, V] float32, one number of 0..1 a row -> tokens [B]."""
         if self.temperature == 0:
             return logits.argmax(-1).cpu().numpy()
         below = logits - logits.amax(-1, keepdim=True)  # 0 at most: divided by however little it is never infinity
         share, tokens = self._candidates(below / min(max(self.temperature, COLDEST), HOTTEST))
         upto = share.cumsum(-1)
-        drawn = torch.from_numpy(chances).to(upto)[:, None] * upto[:, -1:]
+        drawn = torch.from_numpy(uniforms).to(upto)[:, None] * upto[:, -1:]
         last = share.shape[-1] - 1 - (share > 0).flip(-1).byte().argmax(-1, keepdim=True)  # a chance rounded up to 1
         place = torch.searchsorted(upto, drawn, right=True).minimum(last)
         return (place if tokens is None else tokens.gather(1, place))[:, 0].cpu().numpy()
@@ -73,7 +73,7 @@ class Sampling:
 
 
 def sample(
-    logits: Tensor, samplings: Sequence[Sampling], chances: np.ndarray, *, plain: Tensor | None = None
+    logits: Tensor, samplings: Sequence[Sampling], uniforms: np.ndarray, *, plain: Tensor | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Tokens [B] of logits [B, V] float32, each row by its own sampling and number of 0..1, and the log-probabilities
     [B] in nats that the `plain` logits give them: those from which nothing was taken; left out, the same."""
@@ -81,7 +81,7 @@ def sample(
     for sampling in dict.fromkeys(samplings):
         rows = np.flatnonzero([one == sampling for one in samplings])
         some = logits if len(rows) == len(samplings) else logits[torch.from_numpy(rows).to(logits.device)]
-        tokens[rows] = sampling(some, chances[rows])
+        tokens[rows] = sampling(some, uniforms[rows])
     plain = logits if plain is None else plain
     chosen = plain.gather(1, torch.from_numpy(tokens).to(plain.device)[:, None])[:, 0]
     return tokens, (chosen - plain.logsumexp(-1)).cpu().numpy()

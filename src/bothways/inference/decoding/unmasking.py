@@ -99,7 +99,7 @@ def reveal(engine: Engine, states: Tensor, rows: Sequence[MaskedRow], *, before:
     owner = np.repeat(np.arange(len(rows)), [len(row.places) for row in rows])  # [N]
     at = np.concatenate([row.places for row in rows]) - before  # [N]
     hidden = states[torch.from_numpy(owner).to(states.device), torch.from_numpy(at).to(states.device)]  # [N, D]
-    chances = np.concatenate([row.random.random(len(row.places)) for row in rows])
+    uniforms = np.concatenate([row.random.random(len(row.places)) for row in rows])
     chunk = max(1, LOGITS_AT_ONCE // engine.model.config.vocabulary)
     tokens, logprobs = np.zeros(len(owner), dtype=np.int64), np.zeros(len(owner))
     samplings = [rows[number].unmasking.sampling for number in owner.tolist()]
@@ -108,7 +108,7 @@ def reveal(engine: Engine, states: Tensor, rows: Sequence[MaskedRow], *, before:
         logits = engine.logits(hidden[part])
         plain = logits.clone()
         logits[:, engine.suppressed({engine.writes.end} if engine.writes else ())] = -torch.inf
-        tokens[part], logprobs[part] = sample(logits, samplings[part], chances[part], plain=plain)
+        tokens[part], logprobs[part] = sample(logits, samplings[part], uniforms[part], plain=plain)
     for number, row in enumerate(rows):
         if len(row.places):
             row.keep(tokens[owner == number], logprobs[owner == number])
@@ -162,5 +162,5 @@ class UnmaskingDecoding:
             shown.append(np.concatenate([known[:opening], known[first:]]))
         add_unmasked(self._engine, sequences, shown, counts, fill=self._fill)
 
-    def go_on(self, sequences: Sequence[RunningSequence], rows: Sequence[int]) -> None:
+    def advance(self, sequences: Sequence[RunningSequence], rows: Sequence[int]) -> None:
         """Nothing is kept."""

@@ -16,7 +16,7 @@ from torch.autograd import Function
 from bothways.model.kernels import apply
 
 
-class LowRankLinear(nn.Module):
+class LoraLinear(nn.Module):
     """In the place of a linear layer, whose weight and bias it has, under their names, as they are.
 
     Of a layer that is several products, one under the other (q, k and v), each that is adapted has its own A and B. The
@@ -89,7 +89,7 @@ class _LowRank(Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, read: Tensor, a: Tensor, b: Tensor, own: LowRankLinear) -> Tensor:
+    def forward(ctx: Any, x: Tensor, read: Tensor, a: Tensor, b: Tensor, own: LoraLinear) -> Tensor:
         result = F.linear(x, own.weight, own.bias)
         narrow = F.linear(read, a)  # [..., P*R]
         flat, columns = result.flatten(0, -2), narrow.flatten(0, -2).split(own.rank, dim=1)

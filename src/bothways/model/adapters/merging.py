@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from bothways.errors import ModelError
-from bothways.model.adapters.low_rank import LowRankLinear
+from bothways.model.adapters.low_rank import LoraLinear
 from bothways.model.adapters.placing import sharing
 from bothways.model.model import Model
 
@@ -28,13 +28,13 @@ def merged(model: Model) -> Model:
         )
     found = sharing(model)
     for name, module in list(found.named_modules()):
-        if isinstance(module, LowRankLinear):
+        if isinstance(module, LoraLinear):
             before, _, last = name.rpartition(".")
             setattr(found.get_submodule(before), last, plain(module))
     return found
 
 
-def plain(module: LowRankLinear) -> nn.Linear:
+def plain(module: LoraLinear) -> nn.Linear:
     """One linear layer that gives the same."""
     weight = module.weight + module.added().to(module.weight.dtype)
     made = nn.Linear(weight.shape[1], weight.shape[0], bias=module.bias is not None, device="meta")

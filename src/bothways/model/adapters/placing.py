@@ -23,7 +23,7 @@ from bothways.model.adapters.config import (
     PrefixConfig,
     SoftPromptConfig,
 )
-from bothways.model.adapters.low_rank import LowRankLinear
+from bothways.model.adapters.low_rank import LoraLinear
 from bothways.model.adapters.prefix import Prefix
 from bothways.model.block import RMSNorm
 from bothways.model.config import ModelConfig
@@ -120,7 +120,7 @@ def place(model: Model, adapter: AdapterConfig, *, vocabulary: int, generator: t
 
 @dataclass(frozen=True, slots=True)
 class LowRank:
-    """What is added to one linear layer: the products of it that are adapted, and the rest as in `LowRankLinear`."""
+    """What is added to one linear layer: the products of it that are adapted, and the rest as in `LoraLinear`."""
 
     products: tuple[str, ...]
     rank: int
@@ -149,7 +149,7 @@ def place_low_rank(model: Model, shapes: Mapping[str, LowRank], *, generator: to
         inside, linear = model.get_submodule(before), model.get_submodule(name)
         assert isinstance(linear, nn.Linear)
         rows = [layers[name][product] for product in shape.products]
-        made = LowRankLinear(linear, rows, rank=shape.rank, scale=shape.scale, dropout=shape.dropout)
+        made = LoraLinear(linear, rows, rank=shape.rank, scale=shape.scale, dropout=shape.dropout)
         if generator is not None:
             made.begin(generator)
         setattr(inside, last, made.train(linear.training))

@@ -23,7 +23,7 @@ from bothways.model.kernels import (
 )
 
 
-class WordsHead(nn.Module):
+class LMHead(nn.Module):
     """Which token? Logits against the embedding table itself (tied, Press & Wolf 2017), or another.
 
     tied         states times the table
@@ -76,15 +76,15 @@ class WordsHead(nn.Module):
         table: Tensor,
         labels: Tensor,
         weights: Tensor,
-        chances: Tensor,
+        uniforms: Tensor,
         temperature: float = 1.0,
     ) -> tuple[Tensor, Tensor]:
         """The same, and a token [N] drawn from each distribution by `chances` [N], float32 of 0..1 (`kernels.draw`)."""
         if self.bias is None:
-            return linear_cross_entropy_and_draw(hidden, self._table(table), labels, weights, chances, temperature)
+            return linear_cross_entropy_and_draw(hidden, self._table(table), labels, weights, uniforms, temperature)
         logits = self(hidden, table).float()
         loss = (F.cross_entropy(logits, labels, reduction="none") * weights).sum()
-        return loss, draw(logits.detach().softmax(-1), chances, temperature)
+        return loss, draw(logits.detach().softmax(-1), uniforms, temperature)
 
     def over(self, table: Tensor) -> TiedWords:
         """This head with the token embeddings [V, D] that it is tied to."""
@@ -98,7 +98,7 @@ class WordsHead(nn.Module):
 class TiedWords(Head):
     """The words head of a model: `words` over the model's token embeddings [V, D]."""
 
-    words: WordsHead
+    words: LMHead
     table: Tensor
 
     def logits(self, hidden: Tensor, target: Target) -> Tensor:

@@ -12,7 +12,7 @@ from bothways.errors import ModelError, UsageError
 from bothways.model.abilities import Abilities
 from bothways.model.adapters.config import read_adapter
 from bothways.model.adapters.placing import is_added, place, place_low_rank, sharing
-from bothways.model.heads.words import WordsHead
+from bothways.model.heads.words import LMHead
 from bothways.model.huggingface.adapter_folders import (
     ADAPTER_WEIGHTS,
     NOTED,
@@ -206,7 +206,7 @@ def _as_trained(model: Model, weights: Mapping[str, Tensor], trained: Abilities)
     kind = "transformed" if "words.bias" in weights else "untied" if "words.untied.weight" in weights else None
     if kind not in (None, model.config.word_head):  # the base predicts no tokens
         found.config = model.config.model_copy(update={"word_head": kind})
-        found.words = WordsHead(found.config)
+        found.words = LMHead(found.config)
     return found.train(model.training)
 
 

@@ -27,7 +27,7 @@ def guessed(values: Mapping[str, Any], *, words: bool) -> Abilities:
         ModelError: a head that reads or pools in a way that is not ours.
     """
     kind, left = class_of(values), from_left(values)
-    if family_of(values).two_sided:
+    if family_of(values).encoder_decoder:
         if kind and not kind.endswith(("ForConditionalGeneration", "Model")):
             raise ModelError(
                 f"config.json: is_encoder_decoder is {values.get('is_encoder_decoder', True)!r}, so that this {kind} "

@@ -18,7 +18,7 @@ BOTH_SIDES = ("encoder", "decoder")
 
 @dataclass(frozen=True, slots=True)
 class Half:
-    """Of their module, which holds two of our matrices one under the other: the first, or the second."""
+    """One of our two matrices that a fused weight of transformers stacks: the first, or the second."""
 
     module: str
     second: bool
@@ -146,14 +146,14 @@ class Family:
         return f"{self.model_type}-{self.part}" if self.part else self.model_type
 
     @property
-    def two_sided(self) -> bool:
+    def encoder_decoder(self) -> bool:
         """Whether it is of encoder-decoders."""
         return bool(self.decoder_blocks)
 
     @property
     def nested(self) -> bool:
         """Whether each side has a configuration of its own in config.json."""
-        return self.two_sided and "." in self.fields["width"]
+        return self.encoder_decoder and "." in self.fields["width"]
 
     def differs(self, config: ModelConfig) -> list[tuple[str, Any, Any]]:
         """(field of the configuration, its value here, the family's value), where it is another shape."""

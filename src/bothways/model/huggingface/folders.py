@@ -172,7 +172,7 @@ def _read_saved(folder: Path) -> Saved:
     tensors = read_weights(folder)
     try:
         family = family_of(values)
-        words = family.two_sided or predicts_tokens(tensors, family) or _table_predicts(values, tensors)
+        words = family.encoder_decoder or predicts_tokens(tensors, family) or _table_predicts(values, tensors)
         trained = _trained(folder, values, words=words)
         heads = _read_heads(folder / HEADS, trained.heads)
         asked = {key.split(".")[1] for key in heads} & KNOWN_HEADS.keys()

@@ -84,6 +84,6 @@ def turned(prefix: Tensor, config: ModelConfig, *, back: bool = False) -> Tensor
         base = own.base if config.window(layer) is None else own.local_base or own.base
         rotary = Rotary(place, head_width=config.head_width, base=base, dtype=found.dtype, scaling=scaling)
         keys = found[:, layer, 0][:, :, None]  # [P, G, 1, E]
-        found[:, layer, 0] = rotary.turn(keys, back=back)[:, :, 0]
+        found[:, layer, 0] = rotary.rotate(keys, back=back)[:, :, 0]
     result: Tensor = found.flatten(1)
     return result

@@ -26,7 +26,7 @@ from bothways.training.finetuning.preference_losses import divergence
 if TYPE_CHECKING:
     from bothways.training.finetuning.setup import FinetuneRun
 
-BESIDE = "beside"
+ANSWER_VALUES = "beside"
 """The head of targets that no head predicts: numbers that a loss reads beside the words of an answer."""
 
 
@@ -37,14 +37,14 @@ def drawn(run: FinetuneRun, sample: Sample) -> Sample:
     return found
 
 
-def with_beside(sample: Sample, numbers: Any, *, group: int, weight: float | np.ndarray) -> Sample:
-    """A sample of an answer as losses of preferences read it: its words weigh nothing, and at its last place, or at
-    each of them, stand numbers [1, C] or [N, C] that weigh so much."""
+def with_answer_values(sample: Sample, numbers: Any, *, group: int, weight: float | np.ndarray) -> Sample:
+    """A sample of an answer as losses of preferences read it: its tokens as targets of weight 0, and beside its last
+    token, or each of them, numbers [1, C] or [N, C] with this weight."""
     words, *_ = sample.targets
     numbers, at = np.asarray(numbers, dtype=np.float32), np.asarray(words.at)
     words = replace(words, weight=0.0, group=np.full(len(at), group))
     places = at[-len(numbers) :]
-    other = Target(BESIDE, places, numbers, weight, words.name, np.full(len(places), group))
+    other = Target(ANSWER_VALUES, places, numbers, weight, words.name, np.full(len(places), group))
     return replace(sample, targets=(words, other))
 
 
@@ -69,9 +69,9 @@ class Answers:
         return cls(sums, torch.bincount(place, minlength=len(groups)), numbers, weight)
 
 
-def numbers_beside(batch: Batch) -> Target:
+def answer_values(batch: Batch) -> Target:
     """Those of a batch's answers."""
-    (found,) = [target for target in batch.targets if target.head == BESIDE]
+    (found,) = [target for target in batch.targets if target.head == ANSWER_VALUES]
     return found
 
 
@@ -107,7 +107,7 @@ def sample_answers(
     return [SampledAnswer(one.text, [*one.tokens, *ends[one.finish_reason]]) for one in generate(engine, asked)]
 
 
-def said(run: FinetuneRun, prompt: np.ndarray, sampled: SampledAnswer) -> Sample:
+def answer_sample(run: FinetuneRun, prompt: np.ndarray, sampled: SampledAnswer) -> Sample:
     """A sampled answer behind its prompt, as the objective reads it."""
     return drawn(run, laid(prompt.tolist(), sampled.tokens, name=run.task.name))
 
@@ -119,12 +119,12 @@ def divergences(policy: Sequence[np.ndarray], reference: Sequence[np.ndarray]) -
     return [float(divergence(*pair).sum()) for pair in both]
 
 
-def answers_beside(
+def generate_with_kl(
     run: FinetuneRun, model: Model, prompts: Sequence[np.ndarray], seeds: Sequence[tuple[int, ...]]
 ) -> list[dict[str, Any]]:
     """What a model answers: {"text", "tokens": how many, "kl": from the reference in nats}."""
     assert run.reference
     found = sample_answers(Engine(model, run.tokenizer, run.trained), prompts, seeds)
-    samples = [said(run, prompt, one) for prompt, one in zip(prompts, found, strict=True)]
+    samples = [answer_sample(run, prompt, one) for prompt, one in zip(prompts, found, strict=True)]
     apart = divergences(log_likelihoods(model, samples), log_likelihoods(run.reference, samples))
     return [{"text": one.text, "tokens": len(one.tokens), "kl": kl} for one, kl in zip(found, apart, strict=True)]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from bothways.batch import Batch, Recipe, Sample
+from bothways.batch import Batch, BatchSplitter, Sample
 from bothways.model import ModelConfig
 from bothways.model.abilities import WORDS
 from bothways.tasks.packing import pack
@@ -31,7 +31,7 @@ def batches_of(run: FinetuneRun) -> Callable[[int, float], list[Batch]]:
     def of_step(step: int, progress: float) -> list[Batch]:
         chosen = run.examples_of(step)
         groups = [chosen] if together else [[i] for i in chosen]
-        mine = dealt(groups, [tokens_in(run.parts, some) for some in groups], run.team)
+        mine = share_of_process(groups, [tokens_in(run.parts, some) for some in groups], run.team)
         parts = {i: run.drawn(step // run.steps, i, progress) for some in mine for i in some}
         made = joined(mine, [tokens_in(parts, some) for some in mine])
         return counted(
@@ -53,7 +53,7 @@ def tokens_in(parts: Mapping[int, Sequence[Sample]] | Sequence[Sequence[Sample]]
     return sum(len(part) for i in examples for part in parts[i])
 
 
-def dealt(groups: Sequence[T], tokens: Sequence[int], team: Processes) -> list[T]:
+def share_of_process(groups: Sequence[T], tokens: Sequence[int], team: Processes) -> list[T]:
     """Those of a step's groups of examples that this process reads, in their order: the longest is dealt first, each to
     the process that has the fewest tokens so far."""
     loads, owner = [0] * team.count, [0] * len(groups)
@@ -81,7 +81,11 @@ def _laid(parts: Sequence[tuple[int, Sequence[Sample]]], weights: np.ndarray, *,
     owner = np.repeat([i for i, _ in parts], [len(some) for _, some in parts])
     samples = [weighted(part, float(weights[i])) for i, some in parts for part in some]
     batch = pack(samples, owner).batch
-    return batch if together else replace(batch, recipe=Recipe(parts, partial(_laid, weights=weights, together=False)))
+    return (
+        batch
+        if together
+        else replace(batch, splitter=BatchSplitter(parts, partial(_laid, weights=weights, together=False)))
+    )
 
 
 def flops_of(batch: Batch, shape: ModelConfig) -> float:

@@ -15,8 +15,8 @@ import torch
 from bothways.batch import Batch, Losses
 from bothways.model import Model
 from bothways.training.finetuning.config import LearningSettings, training_for
-from bothways.training.fit import Fit, Show, again
-from bothways.training.loop import Report, Work
+from bothways.training.fit import Show, TrainLoop, again
+from bothways.training.loop import LoopInputs, Report
 from bothways.training.processes import Processes
 from bothways.training.run_folder import RunFolder
 from bothways.training.state import State
@@ -46,8 +46,8 @@ class EpochLoop:
     names: tuple[str, ...]
     batches: Callable[[int, float], Sequence[Batch]]
     examples: Callable[[int], int]
-    look: Callable[[], dict[str, Any]]
-    told: Callable[[], dict[str, Any]] = dict
+    evaluate: Callable[[], dict[str, Any]]
+    extra_metrics: Callable[[], dict[str, Any]] = dict
 
     @property
     def total(self) -> int:
@@ -77,11 +77,13 @@ class EpochLoop:
                 "flops": notes["flops"],
                 "examples_per_second": round(self.examples(report.step - 1) / took, 1),
                 "seconds": round(notes["seconds"], 3),
-                **self.told(),
+                **self.extra_metrics(),
             }
 
-        work = Work(self.losses, self.batches, self.names)
-        fit = Fit(work, self.state, training, self.folder, show, self._save, again("finetune", config.out, self.team))
+        work = LoopInputs(self.losses, self.batches, self.names)
+        fit = TrainLoop(
+            work, self.state, training, self.folder, show, self._save, again("finetune", config.out, self.team)
+        )
         with fit.saving():
             if self.state.step and self.state.step % self.steps == 0 and not self.state.validated:
                 self._end_epoch(fit)  # a signal had ended it
@@ -99,10 +101,10 @@ class EpochLoop:
         self.folder.save(self.state)
         self.team.wait()
 
-    def _end_epoch(self, fit: Fit) -> None:
+    def _end_epoch(self, fit: TrainLoop) -> None:
         """Its loss and scores on the dev examples, and its checkpoint; the best and the last are kept."""
         self.model.eval()
-        found = self.look()
+        found = self.evaluate()
         scores, epoch = found["scores"], self.state.step // self.steps
         before = self.state.notes.get("scores", [])[: epoch - 1]
         self.state.notes |= {"scores": [*before, scores[next(iter(scores))]], "validated": self.state.step}

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bothways.batch import Batch, Losses, Recipe, Sample
+from bothways.batch import Batch, BatchSplitter, Losses, Sample
 from bothways.inference.engine import Engine
 from bothways.inference.likelihoods import likelihoods_in, log_likelihoods
 from bothways.model import Model
@@ -24,15 +24,15 @@ from bothways.model.losses import with_extra
 from bothways.tasks.packing import pack
 from bothways.training.finetuning.answers import (
     SampledAnswer,
-    answers_beside,
+    answer_sample,
+    answer_values,
     divergences,
-    numbers_beside,
+    generate_with_kl,
     prompt_of,
-    said,
     sample_answers,
-    with_beside,
+    with_answer_values,
 )
-from bothways.training.finetuning.batches import counted, dealt, joined, tokens_in
+from bothways.training.finetuning.batches import counted, joined, share_of_process, tokens_in
 from bothways.training.finetuning.preference_losses import advantages, grpo
 from bothways.training.finetuning.rewards import Reward
 from bothways.training.finetuning.start import spread
@@ -46,15 +46,15 @@ BETA = 0.04
 
 
 @dataclass(slots=True)
-class ByReward:
-    """How the model of a run is taught by a reward; see `teaching.Teaching`."""
+class GrpoTraining:
+    """How the model of a run is taught by a reward; see `teaching.TrainingMethod`."""
 
     run: FinetuneRun
     reward: Reward
     name: str = "grpo"
 
     @classmethod
-    def of(cls, run: FinetuneRun) -> ByReward:
+    def of(cls, run: FinetuneRun) -> GrpoTraining:
         """By the function in one of the files of the setting `code`."""
         return cls(run, Reward.found_in(run.config.code))
 
@@ -72,7 +72,7 @@ class ByReward:
         """How many answers a step learns from."""
         return self.run.count_of(step // self.run.config.updates) * self.run.config.samples
 
-    def told(self) -> dict[str, Any]:
+    def extra_metrics(self) -> dict[str, Any]:
         """Of the answers of the step: their mean reward, length and divergence from the reference."""
         found = [one for some in self.run.state.notes["round"]["answers"] for one in some]
         return {name: float(np.mean([one[name] for one in found])) for name in ("reward", "kl")} | {
@@ -82,7 +82,7 @@ class ByReward:
     def losses(self, batch: Batch, generator: torch.Generator) -> Losses:
         """That of the tokens of the answers in a batch."""
         extra: dict[str, Tensor] = {}
-        policy, beside = likelihoods_in(self.run.model, batch, extra), numbers_beside(batch)
+        policy, beside = likelihoods_in(self.run.model, batch, extra), answer_values(batch)
         before, reference, advantage = torch.as_tensor(beside.labels).unbind(1)
         each = grpo(policy, before, reference, advantage, clip=self.run.config.clip, beta=self.beta)
         weight = torch.as_tensor(beside.weight)
@@ -101,7 +101,7 @@ class ByReward:
             for i, answers in zip(notes["round"]["prompts"], notes["round"]["answers"], strict=True)
         ]
         samples = [one for some in groups for one in some]
-        mine = dealt([[i] for i in range(len(samples))], [len(one) for one in samples], run.team)
+        mine = share_of_process([[i] for i in range(len(samples))], [len(one) for one in samples], run.team)
         parts = [[one] for one in samples]
         made = joined(mine, [tokens_in(parts, some) for some in mine])
         return counted(run, [_packed([(i, samples[i]) for i in some]).to(run.model.table.device) for some in made])
@@ -117,7 +117,7 @@ class ByReward:
         sampled = sample_answers(
             Engine(model.eval(), run.tokenizer, run.trained), tokens, [(run.config.seed, number, *one) for one in asked]
         )
-        samples = [said(run, prompt, one) for prompt, one in zip(tokens, sampled, strict=True)]
+        samples = [answer_sample(run, prompt, one) for prompt, one in zip(tokens, sampled, strict=True)]
         before, reference = log_likelihoods(model, samples), log_likelihoods(run.reference, samples)
         model.train(learning)
         made = [
@@ -142,9 +142,9 @@ class ByReward:
         (gained,) = advantages(torch.tensor([[one["reward"] for one in answers]], dtype=torch.float64)).tolist()
         found = []
         for one, advantage in zip(answers, gained, strict=True):
-            sample = said(run, prompt, SampledAnswer("", one["tokens"]))
+            sample = answer_sample(run, prompt, SampledAnswer("", one["tokens"]))
             numbers = [(*pair, advantage) for pair in zip(one["before"], one["reference"], strict=True)]
-            found.append(with_beside(sample, numbers, group=0, weight=1 / len(numbers)))
+            found.append(with_answer_values(sample, numbers, group=0, weight=1 / len(numbers)))
         return found
 
     def measured(self, where: str, model: Model) -> MeasuredAnswers:
@@ -154,16 +154,16 @@ class ByReward:
         side = [example for example, _ in (run.test if where == "test" else run.dev)]
         examples = side if where == "test" else spread(side, run.config.dev_generated)
 
-        def speaking(mine: Sequence[int]) -> list[dict[str, Any]]:
+        def generate_answers(mine: Sequence[int]) -> list[dict[str, Any]]:
             prompts = [prompt_of(run, examples[i]) for i in mine]
-            found = answers_beside(run, model, prompts, [(run.config.seed, i) for i in mine])
+            found = generate_with_kl(run, model, prompts, [(run.config.seed, i) for i in mine])
             return [one | {"reward": self.reward(examples[i], one["text"])} for i, one in zip(mine, found, strict=True)]
 
-        own = run.team.shared(range(len(examples)), speaking)
+        own = run.team.shared(range(len(examples)), generate_answers)
         return MeasuredAnswers(examples, None, lambda drawn: own_scores(own, drawn, "reward", "kl", "tokens"), own)
 
 
 def _packed(samples: Sequence[tuple[int, Sample]]) -> Batch:
     """Answers with their numbers as a batch."""
     batch = pack([sample for _, sample in samples], np.array([i for i, _ in samples])).batch
-    return replace(batch, recipe=Recipe(samples, _packed))
+    return replace(batch, splitter=BatchSplitter(samples, _packed))

@@ -19,9 +19,9 @@ def optimiser(config: LearningSettings, weights: Replicated, *, layers: int, wid
     (BERTSUM, Liu & Lapata 2019, section 3.2; the paper warms them up differently, too).
     """
     groups: dict[tuple[int, bool, float], list[Tensor]] = {}
-    two_sided = any(name.startswith("decoder.") for name in weights.master)
+    encoder_decoder = any(name.startswith("decoder.") for name in weights.master)
     for name, weight in weights.master.items():
-        share = config.encoder_rate if two_sided and name.startswith("backbone.") else 1.0
+        share = config.encoder_rate if encoder_decoder and name.startswith("backbone.") else 1.0
         groups.setdefault((_depth(name, layers), weight.dim() >= 2, share), []).append(weight)
     rate = rate_for(config, width)
     made = torch.optim.AdamW(

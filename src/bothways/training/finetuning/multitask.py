@@ -22,7 +22,7 @@ from bothways.training.finetuning.multitask_batches import multitask_batches
 from bothways.training.finetuning.multitask_config import MultiTaskConfig
 from bothways.training.finetuning.multitask_end import finish, with_mean
 from bothways.training.finetuning.multitask_setup import MultiTaskRun, set_up_multitask
-from bothways.training.finetuning.run import diverged, look_of, losses_of
+from bothways.training.finetuning.run import dev_evaluation, diverged, losses_of
 from bothways.training.fit import Say, Show
 from bothways.training.loop import loss_names
 from bothways.training.started import started
@@ -77,13 +77,13 @@ def how_taught(run: MultiTaskRun) -> Iterator[str]:
 def epoch_loop_of(run: MultiTaskRun) -> EpochLoop:
     """The epochs of all tasks together."""
     losses = losses_of(run.model, run.state)
-    looks = {name: look_of(part, losses) for name, part in run.parts.items()}
+    looks = {name: dev_evaluation(part, losses) for name, part in run.parts.items()}
     samples = (
         one for part in run.parts.values() for number in range(len(part.parts)) for one in part.drawn(0, number, 0.0)
     )
     mixing = run.mixing
 
-    def look() -> dict[str, Any]:
+    def evaluate() -> dict[str, Any]:
         """The tasks' own metrics behind their mean; each task's loss and all of its scores beside them."""
         found = {name: one() for name, one in looks.items()}
         known = [one["loss"] for one in found.values() if one["loss"] is not None]
@@ -101,5 +101,5 @@ def epoch_loop_of(run: MultiTaskRun) -> EpochLoop:
         names=loss_names(run.model, (target.name for one in samples for target in one.targets)),
         batches=multitask_batches(run),
         examples=lambda step: len(mixing.of_step(step)),
-        look=look,
+        evaluate=evaluate,
     )

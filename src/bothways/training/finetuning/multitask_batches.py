@@ -8,9 +8,9 @@ from functools import partial
 
 import numpy as np
 
-from bothways.batch import Batch, Recipe, Sample
+from bothways.batch import Batch, BatchSplitter, Sample
 from bothways.tasks.packing import pack
-from bothways.training.finetuning.batches import counted, dealt, example_weights, joined, tokens_in, weighted
+from bothways.training.finetuning.batches import counted, example_weights, joined, share_of_process, tokens_in, weighted
 from bothways.training.finetuning.multitask_setup import MultiTaskRun
 from bothways.training.finetuning.setup import FinetuneRun
 from bothways.training.finetuning.teachers import share_of_gold
@@ -23,7 +23,7 @@ def multitask_batches(run: MultiTaskRun) -> Callable[[int, float], list[Batch]]:
     device = run.model.table.device
     weights = [_evened(part) for part in parts]
     company = [
-        number - len(parts) if part.task.compares(part.data.head) else int(two_sided(part))
+        number - len(parts) if part.task.compares(part.data.head) else int(has_decoder(part))
         for number, part in enumerate(parts)
     ]
     total = mixing.steps * run.config.epochs
@@ -40,7 +40,7 @@ def multitask_batches(run: MultiTaskRun) -> Callable[[int, float], list[Batch]]:
             some = [one for one in drawn if company[one[0]] == who]
             groups = [some] if who < 0 else [[one] for one in some]
             sizes = [sum(tokens_in(parts[task].parts, [example]) for task, example, _ in group) for group in groups]
-            mine = [[taught(*one) for one in group] for group in dealt(groups, sizes, run.team)]
+            mine = [[taught(*one) for one in group] for group in share_of_process(groups, sizes, run.team)]
             sizes = [sum(len(one) for samples in group for one in samples) for group in mine]
             made += [_batch(some, together=who < 0) for some in joined(mine, sizes)]
         return counted(run, [one.to(device) for one in made])
@@ -65,7 +65,7 @@ def _taught(
     ]
 
 
-def two_sided(part: FinetuneRun) -> bool:
+def has_decoder(part: FinetuneRun) -> bool:
     """Whether a decoder writes for the task: its rows are stacked apart from those of one stack."""
     writes = part.data.head.writes
     return writes is not None and writes.apart
@@ -75,7 +75,7 @@ def _batch(examples: Sequence[Sequence[Sample]], *, together: bool) -> Batch:
     """Some examples, each with its samples, as a batch."""
     owner = np.repeat(np.arange(len(examples)), [len(one) for one in examples])
     batch = pack([sample for one in examples for sample in one], owner).batch
-    return batch if together else replace(batch, recipe=Recipe(examples, partial(_batch, together=False)))
+    return batch if together else replace(batch, splitter=BatchSplitter(examples, partial(_batch, together=False)))
 
 
 def _evened(part: FinetuneRun) -> np.ndarray:

@@ -27,14 +27,14 @@ def finish(config: MultiTaskConfig, parts: Mapping[str, FinetuneRun], best: int,
     """Saves the best epoch's model under the heads of all tasks, and asks it about each task's test examples."""
     first = next(iter(parts.values()))
     folder, model, team = first.folder, first.model, first.team
-    _, weights, look = folder.best(best)
+    _, weights, best_line = folder.best(best)
     heads = {name: part.data.head for name, part in parts.items()}
     own = partial(save_model, config, weights, model.config, first.tokenizer, length=first.length)
     load = partial(Tuned.load, config.out, device=model.table.device)
 
     def write() -> None:
         trained = Abilities.of_heads(*heads.values(), rule=model.rule.name)
-        team.once(lambda: own(trained, dev=look["scores"]))
+        team.once(lambda: own(trained, dev=best_line["scores"]))
 
     write()
     if tuned := [name for name, part in parts.items() if part.config.thresholds == "tuned"]:
@@ -45,8 +45,8 @@ def finish(config: MultiTaskConfig, parts: Mapping[str, FinetuneRun], best: int,
         write()
         for name in tuned:
             scores, _ = measure(load(task=name), parts[name].dev, team)
-            look["tasks"][name]["scores"] = scores
-        look["scores"] = with_mean({name: one["scores"] for name, one in look["tasks"].items()})
+            best_line["tasks"][name]["scores"] = scores
+        best_line["scores"] = with_mean({name: one["scores"] for name, one in best_line["tasks"].items()})
         write()  # its card has these scores
     judged = {name: judge(part, load(task=name), seen=folder_of_task(config.out, name)) for name, part in parts.items()}
     beside = {
@@ -54,8 +54,8 @@ def finish(config: MultiTaskConfig, parts: Mapping[str, FinetuneRun], best: int,
         for one in config.tasks
         if (run := one.compare or one.teacher)
     }
-    folder.note(best={"epoch": best // steps, "step": best, "scores": look["scores"]})
-    folder.note(tasks=_told(folder.noted("tasks"), judged, look["tasks"], beside, heads))
+    folder.note(best={"epoch": best // steps, "step": best, "scores": best_line["scores"]})
+    folder.note(tasks=_told(folder.noted("tasks"), judged, best_line["tasks"], beside, heads))
     tested = {name: one.scores for name, one in judged.items() if one.where == "test"}
     if tested:
         line = {"kind": "test", "step": first.state.step, "scores": with_mean(tested), "tasks": tested}

@@ -153,7 +153,7 @@ def _with_writers(config: MultiTaskConfig, body: Path, data: dict[str, Data], to
     factories = {head.name: head.factory for head in heads}
     model = Model(shape, heads=factories, rule=first.objective.rule, seed=config.seed)
     load_those(
-        model, {**weights, **_begun_heads(config, body, heads, two_sided=saved.model.config.decoder is not None)}
+        model, {**weights, **_begun_heads(config, body, heads, encoder_decoder=saved.model.config.decoder is not None)}
     )
     model.words.smoothing = next(one.label_smoothing for one in config.tasks if one.name in setups)
     draws = {name: one.drawn(tokenizer, shape, seed=config.seed, name=name) for name, one in setups.items()}
@@ -162,11 +162,11 @@ def _with_writers(config: MultiTaskConfig, body: Path, data: dict[str, Data], to
 
 
 def _begun_heads(
-    config: MultiTaskConfig, body: Path, heads: list[TaskHead], *, two_sided: bool
+    config: MultiTaskConfig, body: Path, heads: list[TaskHead], *, encoder_decoder: bool
 ) -> Mapping[str, Tensor]:
     """What the heads of tasks that predict labels begin with, as without tasks that write; over the encoder of a
-    `two_sided` model, where nothing is there for them, as they are drawn."""
-    if not heads or two_sided:
+    `encoder_decoder` model, where nothing is there for them, as they are drawn."""
+    if not heads or encoder_decoder:
         return {}
     begun = read_body(body, *heads, seed=config.seed).state_dict()
     return {name: weight for name, weight in begun.items() if name.startswith("heads.")}
@@ -181,7 +181,7 @@ def _check_together(config: MultiTaskConfig, setups: Mapping[str, WritingSetup])
     smoothing = {one.name: one.label_smoothing for one in config.tasks}
     for other, setup in others:
         ways = f"{name} is taught by {first.chosen.name}, {other} by {setup.chosen.name}"
-        if first.objective.two_sided != setup.objective.two_sided:
+        if first.objective.encoder_decoder != setup.objective.encoder_decoder:
             raise UsageError(
                 f"{ways}: an encoder-decoder writes by its decoder alone. Take objective: seq2seq for both, or for none"
             )

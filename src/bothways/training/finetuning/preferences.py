@@ -14,13 +14,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bothways.batch import Batch, Losses, Recipe, Sample
+from bothways.batch import Batch, BatchSplitter, Losses, Sample
 from bothways.inference.likelihoods import likelihoods_in, log_likelihoods, words_of
 from bothways.model import Model
 from bothways.model.losses import with_extra
 from bothways.tasks.packing import pack
-from bothways.training.finetuning.answers import Answers, answers_beside, numbers_beside, prompt_of, with_beside
-from bothways.training.finetuning.batches import counted, dealt, joined, tokens_in
+from bothways.training.finetuning.answers import Answers, answer_values, generate_with_kl, prompt_of, with_answer_values
+from bothways.training.finetuning.batches import counted, joined, share_of_process, tokens_in
 from bothways.training.finetuning.compared_answers import BASE, REFERENCE, SIGN, ComparedAnswers
 from bothways.training.finetuning.preference_losses import dpo, kto, orpo
 from bothways.training.finetuning.reference import kept
@@ -34,15 +34,15 @@ BETA = 0.1
 
 
 @dataclass(slots=True)
-class ByPreference:
-    """How the model of a run is taught by its examples of preferences; see `teaching.Teaching`."""
+class PreferenceTraining:
+    """How the model of a run is taught by its examples of preferences; see `teaching.TrainingMethod`."""
 
     run: FinetuneRun
     sides: dict[str, ComparedAnswers]
     name: str = "prefer"
 
     @classmethod
-    def of(cls, run: FinetuneRun, *, again: bool) -> ByPreference:
+    def of(cls, run: FinetuneRun, *, again: bool) -> PreferenceTraining:
         """With what the reference says of every answer: asked before the first step, and read `again`."""
         assert run.reference
         train = list(zip(run.data.train, run.parts, strict=True))
@@ -72,14 +72,14 @@ class ByPreference:
         """How many a step reads."""
         return self.run.count_of(step)
 
-    def told(self) -> dict[str, Any]:
+    def extra_metrics(self) -> dict[str, Any]:
         """Nothing more."""
         return {}
 
     def losses(self, batch: Batch, generator: torch.Generator) -> Losses:
         """That of the answers in a batch."""
         extra: dict[str, Tensor] = {}
-        answers = Answers.of(likelihoods_in(self.run.model, batch, extra), words_of(batch), numbers_beside(batch))
+        answers = Answers.of(likelihoods_in(self.run.model, batch, extra), words_of(batch), answer_values(batch))
         each, weight = self._each(answers)
         return with_extra({self.name: ((each * weight).sum(), weight.sum())}, extra)
 
@@ -102,7 +102,7 @@ class ByPreference:
         """This process's micro-batches of a step."""
         run, side = self.run, self.sides["train"]
         chosen = run.examples_of(step)
-        mine = dealt([[i] for i in chosen], [tokens_in(side.parts, [i]) for i in chosen], run.team)
+        mine = share_of_process([[i] for i in chosen], [tokens_in(side.parts, [i]) for i in chosen], run.team)
         base = self.base(side, [i for some in mine for i in some])
         made = joined(mine, [tokens_in(side.parts, some) for some in mine])
         return counted(run, [self._laid(side, some, base).to(run.model.table.device) for some in made])
@@ -112,10 +112,12 @@ class ByPreference:
         for i in chosen:
             parts = zip(side.parts[i], side.signs[i], side.known[i], strict=True)
             for group, (part, sign, known) in enumerate(parts):
-                samples.append(with_beside(part, [[sign, known, base]], group=group, weight=self.weight(i, sign)))
+                samples.append(
+                    with_answer_values(part, [[sign, known, base]], group=group, weight=self.weight(i, sign))
+                )
                 owner.append(i)
         batch = pack(samples, np.array(owner)).batch
-        return replace(batch, recipe=Recipe(chosen, partial(self._laid, side, base=base)))
+        return replace(batch, splitter=BatchSplitter(chosen, partial(self._laid, side, base=base)))
 
     def weight(self, example: int, sign: float) -> float:
         """What an answer of a training example weighs: half a pair; of KTO, one, or as much as makes good and bad
@@ -154,7 +156,7 @@ class ByPreference:
         answers = self._answers(side, found, self.base(side, range(len(side.parts))))
         each, weight = self._each(answers)
         rewards = self._rewards(side, answers)
-        own = self._spoken(side, model)
+        own = self._own_answers(side, model)
         loss = float((each * weight).sum() / weight.sum()) if len(each) else None
         margins = [(good - bad, i) for i, (good, *rest) in enumerate(rewards) for bad in rest]
         worst = [i for margin, i in sorted(margins) if margin < 0]
@@ -182,17 +184,17 @@ class ByPreference:
         flat = iter((self.beta * more).tolist())
         return [[next(flat) for _ in some] for some in side.parts]
 
-    def _spoken(self, side: ComparedAnswers, model: Model) -> list[dict[str, Any] | None]:
+    def _own_answers(self, side: ComparedAnswers, model: Model) -> list[dict[str, Any] | None]:
         """What the model answers to some of the prompts, how long, and how far from the reference; None of others."""
         run = self.run
         asked = spread(range(len(side.parts)), run.config.dev_generated)
         assert run.reference
 
-        def speaking(mine: Sequence[int]) -> list[dict[str, Any]]:
+        def generate_answers(mine: Sequence[int]) -> list[dict[str, Any]]:
             prompts = [prompt_of(run, side.examples[i]) for i in mine]
-            return answers_beside(run, model, prompts, [(run.config.seed, i) for i in mine])
+            return generate_with_kl(run, model, prompts, [(run.config.seed, i) for i in mine])
 
-        found = dict(zip(asked, run.team.shared(asked, speaking), strict=True))
+        found = dict(zip(asked, run.team.shared(asked, generate_answers), strict=True))
         return [found.get(i) for i in range(len(side.parts))]
 
 

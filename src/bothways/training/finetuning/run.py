@@ -26,12 +26,12 @@ from bothways.training.finetuning.batches import batches_of
 from bothways.training.finetuning.config import FinetuneConfig, rate_for
 from bothways.training.finetuning.dev_loss import dev_loss, with_answers
 from bothways.training.finetuning.epochs import EpochLoop
-from bothways.training.finetuning.grpo import ByReward
+from bothways.training.finetuning.grpo import GrpoTraining
 from bothways.training.finetuning.page import write_report
-from bothways.training.finetuning.preferences import ByPreference
+from bothways.training.finetuning.preferences import PreferenceTraining
 from bothways.training.finetuning.save import save_model
 from bothways.training.finetuning.setup import FinetuneRun, set_up
-from bothways.training.finetuning.teaching import Teaching, epoch_loop_by, finish_by
+from bothways.training.finetuning.teaching import TrainingMethod, epoch_loop_by, finish_by
 from bothways.training.finetuning.thresholds import best_thresholds
 from bothways.training.finetuning.tuned import Tuned, measure
 from bothways.training.finetuning.zero_shot import measure_held_out
@@ -98,7 +98,7 @@ def losses_of(model: Model, state: State) -> LossOf:
     return state.weights.around(lambda batch, generator: plain_loss(model, batch))
 
 
-def look_of(run: FinetuneRun, losses: LossOf) -> Callable[[], dict[str, Any]]:
+def dev_evaluation(run: FinetuneRun, losses: LossOf) -> Callable[[], dict[str, Any]]:
     """What gives the loss and the scores on the dev examples, as the model is then."""
     answers = with_answers(run.tuned, run.data.dev)
     if run.draw:  # the same in every epoch
@@ -113,11 +113,11 @@ def look_of(run: FinetuneRun, losses: LossOf) -> Callable[[], dict[str, Any]]:
     return lambda: {"loss": loss_of_dev(), "scores": measure(run.tuned, run.dev, run.team)[0]}
 
 
-def teaching_of(run: FinetuneRun, *, again: bool) -> Teaching | None:
+def teaching_of(run: FinetuneRun, *, again: bool) -> TrainingMethod | None:
     """How a model is taught beside a reference; None: by the likelihood of right answers."""
     if run.reference is None:
         return None
-    return ByReward.of(run) if run.config.task == "grpo" else ByPreference.of(run, again=again)
+    return GrpoTraining.of(run) if run.config.task == "grpo" else PreferenceTraining.of(run, again=again)
 
 
 def epoch_loop_of(run: FinetuneRun) -> EpochLoop:
@@ -135,15 +135,15 @@ def epoch_loop_of(run: FinetuneRun) -> EpochLoop:
         names=loss_names(run.model, (target.name for some in drawn for one in some for target in one.targets)),
         batches=batches_of(run),
         examples=run.count_of,
-        look=look_of(run, losses),
+        evaluate=dev_evaluation(run, losses),
     )
 
 
 def _finish(run: FinetuneRun, best: int, show: Show) -> None:
     """Saves the best epoch's model, and asks it about the test examples."""
-    _, weights, look = run.folder.best(best)
+    _, weights, best_line = run.folder.best(best)
     load = partial(Tuned.load, run.config.out, device=run.model.table.device)
-    dev, shape = look["scores"], run.model.config
+    dev, shape = best_line["scores"], run.model.config
     head, write = run.data.head, partial(save_model, run.config, weights, shape, run.tokenizer, length=run.length)
 
     def save(trained: Abilities) -> None:

@@ -52,7 +52,7 @@ class MeasuredAnswers:
         return self.scores_of(range(len(self.examples)))
 
 
-class Teaching(Protocol):
+class TrainingMethod(Protocol):
     """How a model is taught in another way than by the likelihood of right answers.
 
     name  of its loss
@@ -74,7 +74,7 @@ class Teaching(Protocol):
     def examples(self, step: int) -> int:
         """How many answers a step learns from."""
 
-    def told(self) -> dict[str, Any]:
+    def extra_metrics(self) -> dict[str, Any]:
         """What else stands in the line of the step that was just done."""
 
     def measured(self, where: str, model: Model) -> MeasuredAnswers:
@@ -87,11 +87,11 @@ def own_scores(own: Sequence[dict[str, Any] | None], drawn: Sequence[int], *name
     return {name: float(np.mean([one[name] for one in known])) if known else float("nan") for name in names}
 
 
-def epoch_loop_by(teaching: Teaching) -> EpochLoop:
+def epoch_loop_by(teaching: TrainingMethod) -> EpochLoop:
     """Its epochs."""
     run = teaching.run
 
-    def look() -> dict[str, Any]:
+    def evaluate() -> dict[str, Any]:
         found = teaching.measured("dev", run.model)
         return {"loss": found.loss, "scores": found.scores}
 
@@ -106,16 +106,16 @@ def epoch_loop_by(teaching: Teaching) -> EpochLoop:
         names=loss_names(run.model, [teaching.name]),
         batches=teaching.batches,
         examples=teaching.examples,
-        look=look,
-        told=teaching.told,
+        evaluate=evaluate,
+        extra_metrics=teaching.extra_metrics,
     )
 
 
-def finish_by(teaching: Teaching, best: int, show: Show) -> None:
+def finish_by(teaching: TrainingMethod, best: int, show: Show) -> None:
     """Saves the best epoch's model, and measures it beside the one that the run began with."""
     run = teaching.run
-    found, weights, look = run.folder.best(best)
-    dev = look["scores"]
+    found, weights, best_line = run.folder.best(best)
+    dev = best_line["scores"]
     save = partial(save_model, run.config, weights, run.model.config, run.tokenizer, run.trained)
     run.team.once(lambda: save(length=run.length, dev=dev))
     run.folder.note(best={"epoch": best // teaching.steps, "step": best, "scores": dev})

@@ -19,8 +19,8 @@ from bothways.inference.loading import folder_of
 from bothways.inference.writing import usual_options
 from bothways.model import Abilities, Model, ModelConfig, TaskHead, architecture, local, read_saved, with_word_head
 from bothways.model.abilities import Writes
+from bothways.model.encoder_decoder import init_decoder, init_encoder, with_decoder
 from bothways.model.huggingface.folders import Saved
-from bothways.model.two_sided import begun, begun_decoder, with_decoder
 from bothways.objectives import Objective, build
 from bothways.objectives.expression import parse
 from bothways.tasks.text2text import WritingTask
@@ -230,8 +230,8 @@ def begin_with(config: LearningSettings, saved: Saved, setup: WritingSetup) -> t
         shape = shape.model_copy(update={"dropout": config.dropout})
     weights: Mapping[str, Tensor] = saved.model.state_dict()
     chosen = setup.chosen.name
-    if setup.objective.two_sided:
-        shape, weights = two_sided(shape, weights, layers=config.decoder_layers)
+    if setup.objective.encoder_decoder:
+        shape, weights = as_encoder_decoder(shape, weights, layers=config.decoder_layers)
     elif odd := next((one for one in OF_DECODERS if getattr(config, one) not in (None, 1.0)), None):
         raise UsageError(f"{odd} is for encoder-decoders, --objective seq2seq, and this is {chosen}")
     elif shape.decoder:
@@ -245,7 +245,7 @@ def load_those(model: Model, weights: Mapping[str, Tensor]) -> None:
     model.load_state_dict(new | {name: weight for name, weight in weights.items() if name in new})
 
 
-def two_sided(
+def as_encoder_decoder(
     shape: ModelConfig, weights: Mapping[str, Tensor], *, layers: int | None
 ) -> tuple[ModelConfig, Mapping[str, Tensor]]:
     """The shape and the weights of an encoder-decoder: those that are there, or what one begins with whose both sides
@@ -260,8 +260,8 @@ def two_sided(
             raise UsageError(f"decoder_layers is {layers}, and the model has a decoder of {shape.decoder.layers}")
         return shape, weights
     wanted = with_decoder(shape, layers)
-    encoder = begun(weights, shape, wanted)
-    return wanted, {**encoder, **begun_decoder(encoder, shape, wanted)}
+    encoder = init_encoder(weights, shape, wanted)
+    return wanted, {**encoder, **init_decoder(encoder, shape, wanted)}
 
 
 def has_face(shape: ModelConfig, face: str) -> bool:

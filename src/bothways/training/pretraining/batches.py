@@ -13,7 +13,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from bothways.batch import Batch, Recipe, Row, Sample, Target
+from bothways.batch import Batch, BatchSplitter, Row, Sample, Target
 from bothways.corpus import Rows, Shards
 from bothways.errors import DataError
 from bothways.objectives import Objective, build
@@ -47,8 +47,8 @@ class TrainingBatches:
 
 
 def _stacked(samples: Sequence[Sample], progress: float) -> Batch:
-    recipe = Recipe(samples, partial(_stacked, progress=progress))
-    return replace(_of_few_lengths(Batch.stack(samples)), recipe=recipe, progress=progress)
+    splitter = BatchSplitter(samples, partial(_stacked, progress=progress))
+    return replace(_of_few_lengths(Batch.stack(samples)), splitter=splitter, progress=progress)
 
 
 def _of_few_lengths(batch: Batch) -> Batch:

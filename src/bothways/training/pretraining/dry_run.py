@@ -22,7 +22,7 @@ STEPS = 4  # the first is slow (memory is allocated, kernels are chosen), the me
 
 
 @dataclass(frozen=True, slots=True)
-class Rehearsal:
+class DryRunEstimate:
     """What a few steps of a run show.
 
     parameters        weights of the model, all of them
@@ -45,7 +45,7 @@ class Rehearsal:
     useful_share: float | None
 
 
-def rehearse(config: PretrainConfig, *, device: torch.device | str | None = None) -> Rehearsal:
+def estimate_run(config: PretrainConfig, *, device: torch.device | str | None = None) -> DryRunEstimate:
     """Does the first steps of a run in a folder that is thrown away; `config.out` is not touched.
 
     Raises:
@@ -64,7 +64,7 @@ def rehearse(config: PretrainConfig, *, device: torch.device | str | None = None
         wanted = config.training.budget.seconds
         steps = total_steps(run) or max(1, int((wanted or 0) / pace))
         tokens = steps * config.training.places
-        return Rehearsal(
+        return DryRunEstimate(
             parameters=run.model.parameter_count(),
             body_parameters=run.model.config.body_parameters,
             steps=steps,

@@ -55,9 +55,9 @@ def check_sides(objective: Objective, shape: ModelConfig) -> None:
     Raises:
         UsageError: an objective for an encoder-decoder and a model of one stack, or the other way round.
     """
-    if objective.two_sided != (shape.decoder is not None):
-        does, size = ("needs", "6-6x256") if objective.two_sided else ("does not train", "12x256")
-        other = "" if objective.two_sided else ", or --objective seq2seq"
+    if objective.encoder_decoder != (shape.decoder is not None):
+        does, size = ("needs", "6-6x256") if objective.encoder_decoder else ("does not train", "12x256")
+        other = "" if objective.encoder_decoder else ", or --objective seq2seq"
         raise UsageError(f"{objective.name} {does} a decoder beside the encoder: give a --size as {size}{other}")
 
 

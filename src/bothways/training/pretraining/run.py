@@ -18,7 +18,7 @@ from bothways.errors import DivergedError
 from bothways.model import Model
 from bothways.model.losses import plain_loss
 from bothways.training.evaluate import Score, bits_per_byte, evaluate_losses, evaluate_words
-from bothways.training.fit import Fit, Say, Show, again
+from bothways.training.fit import Say, Show, TrainLoop, again
 from bothways.training.loop import Report
 from bothways.training.pretraining.artifacts import begin, finish, keep
 from bothways.training.pretraining.config import PretrainConfig
@@ -62,7 +62,7 @@ def pretrain(
         run = set_up(config, team, resume=resume)
         say("counting n-grams, to compare with")
         begin(run)
-        if run.config.start and run.objective.two_sided and run.state.step == 0:
+        if run.config.start and run.objective.encoder_decoder and run.state.step == 0:
             say(_fresh_loss(run))
         try:
             _fit(run, show)
@@ -78,12 +78,12 @@ def pretrain(
 def _fit(run: PretrainRun, show: Show) -> None:
     training = run.config.training
     go_on = again("pretrain", run.config.out, run.team)
-    fit = Fit(run.work, run.state, training, run.folder, show, partial(save, run), go_on)
+    fit = TrainLoop(run.work, run.state, training, run.folder, show, partial(save, run), go_on)
     with fit.saving():
         _train(run, fit)
 
 
-def _train(run: PretrainRun, fit: Fit) -> None:
+def _train(run: PretrainRun, fit: TrainLoop) -> None:
     if run.state.step == 0:
         _validate(run, fit)
     _settle(run, run.state.notes.get("total") or total_steps(run) or _measure(run, fit))
@@ -93,7 +93,7 @@ def _train(run: PretrainRun, fit: Fit) -> None:
         _train_on(run, fit)
 
 
-def _train_on(run: PretrainRun, fit: Fit) -> None:
+def _train_on(run: PretrainRun, fit: TrainLoop) -> None:
     """To the end, or to a validation after which a budget in seconds is another number of steps."""
     training, total, validations = run.config.training, run.state.notes["total"], _validations(run)
     saves = validations | {decay_start(training.schedule, total), total}
@@ -137,7 +137,7 @@ def _steps_at_this_pace(run: PretrainRun, total: int) -> int:
     return total if abs(found - total) <= NEAR * total else found
 
 
-def _look(run: PretrainRun, fit: Fit) -> None:
+def _look(run: PretrainRun, fit: TrainLoop) -> None:
     """Validates the model as it is, and keeps it where that was asked for; what is done already is not done again."""
     if not run.state.validated:
         _validate(run, fit)
@@ -153,7 +153,7 @@ def _fresh_loss(run: PretrainRun) -> str:
     return f"before its first step a new model has a loss of {loss:.3f}; this one begins with {run.config.start}"
 
 
-def _measure(run: PretrainRun, fit: Fit) -> int:
+def _measure(run: PretrainRun, fit: TrainLoop) -> int:
     """Trains a few steps under the clock; how many steps make the budget, validations included?
 
     Whatever is measured is the slowest process's, so that all of them come to the same number.
@@ -185,7 +185,7 @@ def _validation_seconds(run: PretrainRun) -> float:
     return count * run.team.most(run.state.notes["validation_seconds"])
 
 
-def _steps(run: PretrainRun, total: int, fit: Fit) -> Iterator[Report]:
+def _steps(run: PretrainRun, total: int, fit: TrainLoop) -> Iterator[Report]:
     """The loop, with a line of metrics for every step."""
 
     def more(report: Report, took: float) -> dict[str, Any]:
@@ -215,7 +215,7 @@ def save(run: PretrainRun) -> None:
     run.team.wait()
 
 
-def _validate(run: PretrainRun, fit: Fit) -> None:
+def _validate(run: PretrainRun, fit: TrainLoop) -> None:
     """Validation loss of every objective, and the probes, as a line of metrics."""
     started = time.perf_counter()
     run.model.eval()

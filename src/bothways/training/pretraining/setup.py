@@ -21,7 +21,7 @@ from bothways.model.losses import plain_loss
 from bothways.objectives import Objective, build, use
 from bothways.terminal import command
 from bothways.training.config import TrainingConfig
-from bothways.training.loop import Work, loss_names
+from bothways.training.loop import LoopInputs, loss_names
 from bothways.training.optimiser import build_optimisers, rated
 from bothways.training.pretraining.batches import TrainingBatches, probes, validation_batches, validation_rows
 from bothways.training.pretraining.config import PretrainConfig
@@ -46,7 +46,7 @@ class PretrainRun:
     objective: Objective
     model: Model
     state: State
-    work: Work
+    work: LoopInputs
     replay: Shards | None
     probes: dict[str, list[Batch]]
     general: dict[str, list[Batch]]
@@ -84,8 +84,8 @@ def set_up(config: PretrainConfig, team: Processes, *, resume: bool) -> Pretrain
         _check_unchanged(config, folder)
     shards = Shards.open(config.shards)
     if config.start is not None and not resume:
-        two_sided = named_objective(config, shards).two_sided
-        config = with_shape_of_start(config, vocabulary=shards.vocabulary.size, two_sided=two_sided)
+        encoder_decoder = named_objective(config, shards).encoder_decoder
+        config = with_shape_of_start(config, vocabulary=shards.vocabulary.size, encoder_decoder=encoder_decoder)
     training = config.training
     objective, shape = objective_of(config, shards)
     check_decoder(config, objective)
@@ -110,7 +110,7 @@ def set_up(config: PretrainConfig, team: Processes, *, resume: bool) -> Pretrain
         objective=objective,
         model=model,
         state=state,
-        work=Work(
+        work=LoopInputs(
             state.weights.around(losses_of(objective, model)),
             lambda step, progress: batches(step * training.rows, progress),
             loss_names(model, objective.shares),

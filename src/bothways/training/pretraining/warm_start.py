@@ -14,7 +14,7 @@ from bothways.errors import UsageError
 from bothways.inference.loading import folder_of
 from bothways.model import Model, ModelConfig, local, preset, read_saved, with_word_head
 from bothways.model.config import DecoderConfig
-from bothways.model.two_sided import begun, begun_decoder, with_decoder
+from bothways.model.encoder_decoder import init_decoder, init_encoder, with_decoder
 from bothways.objectives import Objective
 from bothways.text import Tokenizer, old_tokens
 from bothways.training.optimiser import default_rate
@@ -26,10 +26,10 @@ TABLES = ("backbone.embeddings.tokens.weight", "words.untied.weight", "words.bia
 """Weights with a row for every token."""
 
 
-def with_shape_of_start(config: PretrainConfig, *, vocabulary: int, two_sided: bool = False) -> PretrainConfig:
+def with_shape_of_start(config: PretrainConfig, *, vocabulary: int, encoder_decoder: bool = False) -> PretrainConfig:
     """The configuration with the shape of `config.start` in `model`, so that a resumed run does not need that folder.
-    `two_sided`: with a decoder beside it, where it has none, of `model.decoder.layers` or as the size says, else of as
-    many as it has.
+    `encoder_decoder`: with a decoder beside it, where it has none, of `model.decoder.layers` or as the size says, else
+    of as many as it has.
 
     Learning rates that are not given are `GENTLER` than those of a model that knows nothing yet.
 
@@ -39,7 +39,7 @@ def with_shape_of_start(config: PretrainConfig, *, vocabulary: int, two_sided: b
     """
     assert config.start is not None
     shape = read_saved(folder_of(local(config.start))).model.config
-    new = two_sided and shape.decoder is None
+    new = encoder_decoder and shape.decoder is None
     decoder = _decoder_of_size(config, shape, new=new)
     if odd := sorted(config.model.keys() - {"dropout", *(["decoder"] if new else [])}):
         raise UsageError(f"the shape is that of {config.start}: leave out model.{odd[0]}")
@@ -80,7 +80,7 @@ def check_decoder(config: PretrainConfig, objective: Objective) -> None:
     Raises:
         UsageError: a model for the decoder to begin as, and no encoder-decoder that begins with another.
     """
-    if config.start_decoder and not objective.two_sided:
+    if config.start_decoder and not objective.encoder_decoder:
         raise UsageError(f"start_decoder is for encoder-decoders, and {objective.name} trains one stack: leave it out")
     if config.start_decoder and not config.start:
         raise UsageError("start_decoder goes with --from MODEL, which the encoder begins as: name that too")
@@ -117,11 +117,11 @@ def _learned(folder: Path, model: Model, decoder: str | None) -> Mapping[str, Te
     if model.decoder is None:
         return found
     wanted = model.config
-    found = found if saved.decoder is not None else begun(found, saved.config, wanted)
+    found = found if saved.decoder is not None else init_encoder(found, saved.config, wanted)
     if decoder is None:
         return found
     other = read_saved(folder_of(local(decoder))).model
-    return {**found, **begun_decoder(begun(other.state_dict(), other.config, wanted), other.config, wanted)}
+    return {**found, **init_decoder(init_encoder(other.state_dict(), other.config, wanted), other.config, wanted)}
 
 
 def _laid_anew(table: Tensor, whence: list[list[int]], *, like: Tensor, size: int) -> Tensor:

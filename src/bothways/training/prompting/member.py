@@ -28,7 +28,7 @@ from bothways.training.finetuning.config import rate_for, training_for
 from bothways.training.finetuning.layer_decay import state_for
 from bothways.training.finetuning.run import diverged
 from bothways.training.finetuning.writing import load_those
-from bothways.training.loop import Work, loss_names, train
+from bothways.training.loop import LoopInputs, loss_names, train
 from bothways.training.prompting.config import PetConfig
 
 Texts = tuple[str, ...]
@@ -88,7 +88,7 @@ def train_member(config: PetConfig, engine: Engine, prompt: Prompt, data: Member
     training = training_for(config, model.config.width, steps=config.steps, seed=data.seed)
     made = _Batches(config, engine, prompt, slots, data)
     names = loss_names(model, (CLOZE, WORDS))
-    work = Work(lambda batch, generator: _losses(config, model, slots, batch), made.of_step, names)
+    work = LoopInputs(lambda batch, generator: _losses(config, model, slots, batch), made.of_step, names)
     model.train()
     try:
         for _ in train(work, state=state, config=training, total=config.steps):
@@ -126,10 +126,10 @@ class _Batches:
         """A function of the seed and the step."""
         del progress
         examples, texts, batch = self.data.examples, self.data.unlabelled, self.config.batch
-        made = [self._labelled([examples[i] for i in dealt(len(examples), batch, step, self.data.seed)])]
+        made = [self._labelled([examples[i] for i in shuffled_batch(len(examples), batch, step, self.data.seed)])]
         if self.config.alpha < 1 and texts:
             rng = np.random.default_rng([self.data.seed, step, 1])
-            made += self._hidden([texts[i] for i in dealt(len(texts), batch, step, self.data.seed)], rng)
+            made += self._hidden([texts[i] for i in shuffled_batch(len(texts), batch, step, self.data.seed)], rng)
         return made
 
     def _labelled(self, some: Sequence[tuple[Texts, str]]) -> Batch:
@@ -158,7 +158,7 @@ class _Batches:
         yield replace(batch, targets=(replace(target, at=at, weight=weight.float(), name=WORDS),))
 
 
-def dealt(count: int, batch: int, step: int, seed: int) -> list[int]:
+def shuffled_batch(count: int, batch: int, step: int, seed: int) -> list[int]:
     """The numbers of a step's examples of `count`: all of them in an order of its own, again and again."""
     places = range(step * batch, (step + 1) * batch)
     orders = {

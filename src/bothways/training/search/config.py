@@ -107,13 +107,13 @@ class SearchConfig(Frozen):
         *,
         warmup: int,
         vocabulary: int | None = None,
-        two_sided: bool = False,
+        encoder_decoder: bool = False,
     ) -> PretrainConfig:
         """A candidate's run: of so many seconds, its warm-up no longer than `warmup` steps unless it says so itself.
 
         Args:
             vocabulary: of the shards; needed to go on from a model. None: its shape and rates are not looked up.
-            two_sided: whether the objective trains an encoder-decoder, which a model of one stack becomes.
+            encoder_decoder: whether the objective trains an encoder-decoder, which a model of one stack becomes.
 
         Raises:
             UsageError: settings that cannot be.
@@ -123,7 +123,7 @@ class SearchConfig(Frozen):
             put(values, name, value, "space")
         config = read(PretrainConfig, values)
         if self.start is not None and vocabulary is not None:
-            config = with_shape_of_start(config, vocabulary=vocabulary, two_sided=two_sided)
+            config = with_shape_of_start(config, vocabulary=vocabulary, encoder_decoder=encoder_decoder)
         training = with_rate(config, candidate.rate).training
         steps = training.schedule.warmup_steps
         if "training.schedule.warmup_steps" not in candidate.settings:

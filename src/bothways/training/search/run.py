@@ -94,8 +94,8 @@ def _prepared(config: SearchConfig, workers: Workers, clock: Callable[[], float]
     """
     shards = Shards.open(config.shards)
     size = shards.vocabulary.size
-    two_sided = named_objective(config.run(SearchCandidate(), 1.0, warmup=1), shards).two_sided
-    configured = partial(config.run, vocabulary=size, two_sided=two_sided)
+    encoder_decoder = named_objective(config.run(SearchCandidate(), 1.0, warmup=1), shards).encoder_decoder
+    configured = partial(config.run, vocabulary=size, encoder_decoder=encoder_decoder)
     plain = configured(SearchCandidate(), 1.0, warmup=1)
     objective, training = objective_of(plain, shards)[0], plain.training
     rows = Rows(shards.train, shards.vocabulary, length=training.length, seed=training.seed)

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from bothways.errors import ModelError, UsageError
-from bothways.training.pretraining.dry_run import STEPS, rehearse
+from bothways.training.pretraining.dry_run import STEPS, estimate_run
 from bothways.training.search.candidates import SearchCandidate
 from bothways.training.search.config import SearchConfig
 from bothways.training.search.halving import Trial
@@ -63,7 +63,7 @@ def plan_time(config: SearchConfig, device: str | None, steady: bool, clock: Cal
         BothwaysError: whatever would stop the run at its start.
     """
     began = clock()
-    told = rehearse(config.run(SearchCandidate(), 1.0, warmup=1), device=device)
+    told = estimate_run(config.run(SearchCandidate(), 1.0, warmup=1), device=device)
     took, pace = clock() - began, told.seconds / told.steps
     around = max(0.0, took - STEPS * pace) * AROUND
     stages, default = config.stages(), config.default()

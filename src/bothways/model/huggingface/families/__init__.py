@@ -37,8 +37,8 @@ def family_of(values: Mapping[str, Any]) -> Family:
     if not of_kind:
         known = ", ".join(sorted({family.model_type for family in FAMILIES.values()}))
         raise ModelError(f"config.json: model_type is {kind}; Bothways loads {known}")
-    two_sided = values.get("is_encoder_decoder", of_kind[0].two_sided)
-    return next((family for family in of_kind if family.two_sided == two_sided), of_kind[0])
+    encoder_decoder = values.get("is_encoder_decoder", of_kind[0].encoder_decoder)
+    return next((family for family in of_kind if family.encoder_decoder == encoder_decoder), of_kind[0])
 
 
 def shaped_as(config: ModelConfig) -> list[Family]:
@@ -54,7 +54,9 @@ def family_for(config: ModelConfig, face: str) -> Family:
         ModelError: there is none; worth asking before a run is started.
     """
     fitting = shaped_as(config)
-    nearest = min(fitting, key=lambda family: (family.two_sided, family.part))  # a whole model of one stack, if any
+    nearest = min(
+        fitting, key=lambda family: (family.encoder_decoder, family.part)
+    )  # a whole model of one stack, if any
     if differences := nearest.differs(config):
         changes = ", ".join(f"{name} to {value}" for name, _, value in differences)
         raise ModelError(

@@ -21,15 +21,15 @@ T = TypeVar("T")
 
 def in_pieces(batch: Batch, pieces: int) -> list[Batch]:
     """A batch as so many, or as many as it has examples; one that nobody may part stays whole."""
-    recipe = batch.recipe
-    if recipe is None or min(pieces, len(recipe.examples)) < 2:
+    splitter = batch.splitter
+    if splitter is None or min(pieces, len(splitter.examples)) < 2:
         return [batch]
-    size = -(-len(recipe.examples) // pieces)
-    made = (recipe.make(recipe.examples[i : i + size]) for i in range(0, len(recipe.examples), size))
+    size = -(-len(splitter.examples) // pieces)
+    made = (splitter.make(splitter.examples[i : i + size]) for i in range(0, len(splitter.examples), size))
     return [one.to(batch.tokens.device) for one in made if one.targets]
 
 
-def within_memory(compute: Callable[[Sequence[Batch]], T], batches: Sequence[Batch], state: State) -> T:
+def fitting_in_memory(compute: Callable[[Sequence[Batch]], T], batches: Sequence[Batch], state: State) -> T:
     """What `compute` makes of the micro-batches, in as many pieces as fit; `state.pieces` remembers how many.
 
     Raises:
@@ -44,16 +44,16 @@ def within_memory(compute: Callable[[Sequence[Batch]], T], batches: Sequence[Bat
                 raise
             why = str(error).strip().partition("\n")[0]
         # Out here nothing holds on to what was computed when memory ran out.
-        state.weights.forget()
+        state.weights.reset_gradients()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-        if all(len(one.recipe.examples) < 2 if one.recipe else True for one in made):
+        if all(len(one.splitter.examples) < 2 if one.splitter else True for one in made):
             raise MachineError(_too_large(made, why))
         state.pieces *= 2
 
 
 def _too_large(made: Sequence[Batch], why: str) -> str:
-    whole = max((one for one in made if one.recipe is None), key=lambda one: one.places, default=None)
+    whole = max((one for one in made if one.splitter is None), key=lambda one: one.places, default=None)
     if whole is not None:
         rows, length = whole.tokens.shape
         said = f"{rows} rows of {length} tokens do not fit, and their loss is of all of them together: lower batch,"

@@ -10,7 +10,7 @@ import torch
 from bothways.batch import Batch
 from bothways.errors import ModelError
 from bothways.model import Model, ModelConfig
-from bothways.model.two_sided import begun, begun_decoder, with_decoder
+from bothways.model.encoder_decoder import init_decoder, init_encoder, with_decoder
 from tests.model.small import CLASSIC, MODERN, changed, model_of, packed, random_tokens
 
 LAYOUT = packed([14, 9], [21])
@@ -22,7 +22,7 @@ def begin(model: Model, layers: int | None = None) -> Model:
     wanted = with_decoder(model.config, layers)
     made = Model(wanted, seed=5).eval()
     own = made.state_dict()
-    taken = begun(model.state_dict(), model.config, wanted)
+    taken = init_encoder(model.state_dict(), model.config, wanted)
     assert taken.keys() <= own.keys()
     made.load_state_dict(own | taken)
     return made
@@ -55,7 +55,7 @@ def test_the_encoder_of_a_modern_shape_is_changed_less_by_norms_of_the_size_of_w
 def test_a_decoder_begins_with_blocks_of_another_evenly_spread() -> None:
     model, other = model_of(changed(MODERN, layers=2)), model_of(changed(MODERN, layers=5), seed=7)
     wanted = with_decoder(model.config, 3)
-    found = begun_decoder(begun(other.state_dict(), other.config, wanted), other.config, wanted)
+    found = init_decoder(init_encoder(other.state_dict(), other.config, wanted), other.config, wanted)
     own = Model(wanted).state_dict()
     assert found.keys() <= own.keys()
     new = {name for name in own.keys() - found.keys() if name.startswith("decoder.")}
@@ -68,7 +68,7 @@ def test_a_decoder_begins_with_blocks_of_another_evenly_spread() -> None:
 def test_a_decoder_of_another_width_is_refused() -> None:
     wide = ModelConfig(vocabulary=97, layers=2, width=128, heads=2, inner=112, length=64)
     with pytest.raises(ModelError, match="width is 128, and 64 in the encoder"):
-        begun_decoder(Model(wide).state_dict(), wide, with_decoder(MODERN))
+        init_decoder(Model(wide).state_dict(), wide, with_decoder(MODERN))
 
 
 @pytest.mark.parametrize("changes", [{"attention": {"window": 3}}, {"norm": {"kind": "layer"}}])

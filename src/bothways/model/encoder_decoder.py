@@ -1,8 +1,8 @@
 """An encoder-decoder that begins with what models of one stack have learned.
 
 The encoder's blocks are those of an encoder, the decoder's may be those of a decoder, cross-attention is new (Rothe et
-al. 2020, section 2). A modern shape gets norms behind what its blocks add, which T5Gemma has and it had not: they begin
-at the size of what they norm, so that it changes as little as it can.
+al. 2020, section 2). A modern shape gets T5Gemma's post-norms, which it had not: each begins at the RMS of its
+input, so that the output changes as little as it can.
 
 Letters: B rows, T tokens, D width.
 """
@@ -42,7 +42,7 @@ def with_decoder(shape: ModelConfig, layers: int | None = None) -> ModelConfig:
     return shape.model_copy(update={**own, "scaled_embeddings": "scaled_embeddings" in more, "word_head": "tied"})
 
 
-def begun(weights: Mapping[str, Tensor], shape: ModelConfig, wanted: ModelConfig) -> dict[str, Tensor]:
+def init_encoder(weights: Mapping[str, Tensor], shape: ModelConfig, wanted: ModelConfig) -> dict[str, Tensor]:
     """Of a model of one stack, what its encoder-decoder `wanted` begins with: the backbone."""
     found = {name: weight for name, weight in weights.items() if name.startswith("backbone.")}
     if (segments := found.pop("backbone.embeddings.segments.weight", None)) is not None:
@@ -55,7 +55,7 @@ def begun(weights: Mapping[str, Tensor], shape: ModelConfig, wanted: ModelConfig
     return found
 
 
-def begun_decoder(found: Mapping[str, Tensor], shape: ModelConfig, wanted: ModelConfig) -> dict[str, Tensor]:
+def init_decoder(found: Mapping[str, Tensor], shape: ModelConfig, wanted: ModelConfig) -> dict[str, Tensor]:
     """What the decoder of `wanted` begins with, out of what `begun` gives of a model of the same width: its blocks,
     evenly spread, its last norm, and its places and their norm, where it has them.
 

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 import torch
 
-from bothways.batch import Batch, Losses, Recipe, Sample
+from bothways.batch import Batch, BatchSplitter, Losses, Sample
 from bothways.errors import MachineError
 from bothways.machine import out_of_memory
 from bothways.model.losses import plain_loss
 from bothways.objectives import build
-from bothways.training.halving import in_pieces
-from bothways.training.loop import Report, Work, train
+from bothways.training.loop import LoopInputs, Report, train
+from bothways.training.splitting import in_pieces
 from bothways.training.state import State, load_state, save_state
 from tests.training.small import VOCABULARY, everything, settings, small_model, state_of, text_row
 
@@ -29,12 +29,12 @@ KINDS = {
 
 
 def stacked(samples: Sequence[Sample]) -> Batch:
-    return replace(Batch.stack(samples), recipe=Recipe(samples, stacked))
+    return replace(Batch.stack(samples), splitter=BatchSplitter(samples, stacked))
 
 
 def work_within(
     rows: int, *, objective: str = "causal", error: Exception = KINDS["cpu"], parted: bool = True
-) -> tuple[State, Work, list[int]]:
+) -> tuple[State, LoopInputs, list[int]]:
     """Two micro-batches of four rows a step; memory runs out, half-way through backward, above so many rows. And the
     rows of every micro-batch that was tried."""
     model, built = small_model(), build(objective, VOCABULARY)
@@ -46,7 +46,7 @@ def work_within(
             for i in range(8)
         ]
         made = [stacked(samples[i : i + 4]) for i in (0, 4)]
-        return made if parted else [replace(one, recipe=None) for one in made]
+        return made if parted else [replace(one, splitter=None) for one in made]
 
     class Broken(torch.autograd.Function):
         @staticmethod
@@ -65,10 +65,10 @@ def work_within(
             found = {name: (Broken.apply(loss), weight) for name, (loss, weight) in found.items()}
         return found
 
-    return state, Work(losses, batches, tuple(sorted(built.shares))), tried
+    return state, LoopInputs(losses, batches, tuple(sorted(built.shares))), tried
 
 
-def steps(state: State, work: Work, total: int = 3) -> list[Report]:
+def steps(state: State, work: LoopInputs, total: int = 3) -> list[Report]:
     return list(train(work, state=state, config=settings(), total=total))
 
 
@@ -136,4 +136,4 @@ def test_pieces_are_of_whole_examples() -> None:
     rows = {pieces: [len(one.tokens) for one in in_pieces(batch, pieces)] for pieces in (1, 2, 4, 8)}
     assert rows == {1: [5], 2: [3, 2], 4: [2, 2, 1], 8: [1] * 5}
     assert torch.equal(torch.cat([one.tokens for one in in_pieces(batch, 2)]), batch.tokens)
-    assert in_pieces(replace(batch, recipe=None), 4)[0].tokens is batch.tokens
+    assert in_pieces(replace(batch, splitter=None), 4)[0].tokens is batch.tokens
