@@ -6,7 +6,7 @@
 
 FOLDER of --data holds en_books*.txt.gz and zh_novels*.txt.gz. Every try is the shipped command with a few settings
 (`TRIES`), on one core and one thread, for as many seconds as the default. Where there are two cores two tries run at
-a time, so that what disturbs one disturbs the other; they change cores and order from seed to seed. --set is for all
+a time, not always beside the default; they change cores and order from seed to seed. --set is for all
 of them: what has won already. On a busy machine --tokens is a budget in tokens instead: it leaves out what a try costs.
 
 The figure is the loss on held-out rows, the same for all tries of a vocabulary, in nats a token. Other vocabularies

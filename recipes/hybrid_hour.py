@@ -8,7 +8,8 @@ one seed (docs/results.md, "An hour of mini on the English corpora"). With steps
 Again:
     bothways prepare my-text/ --out shards
     bothways pretrain shards --config recipes/hybrid_hour.py --out runs/hybrid
-    bothways search shards --objective hybrid --size mini --hours 8 --out runs/search
+    bothways search shards --objective hybrid --size mini --hours 8 --out runs/search \\
+        --set 'space=[{training.step_tokens: [4096, 8192, 16384]}, {rate: [0.5, 1, 2]}]'
 """
 
 from __future__ import annotations

@@ -8,8 +8,10 @@ Reached: not measured yet.
 Again:
     bothways prepare my-text/ --out shards
     bothways pretrain shards --config recipes/lamb_large_batch.py --processes 2 --out runs/lamb
-    bothways search shards --objective mlm --hours 8 --set training.step_tokens=65536 --out runs/search \\
-        --set 'space=[{training.optimiser.name: [lamb, muon], rate: [1, 2, 4]}]'
+    bothways search shards --objective mlm --hours 8 --processes 2 --out runs/search --set training.step_tokens=65536 \\
+        --set training.optimiser.name=lamb --set training.optimiser.learning_rate=0.0283 \\
+        --set training.optimiser.weight_decay=0.01 --set 'training.optimiser.betas=[0.9, 0.999]' \\
+        --set training.schedule.shape=linear --set 'space=[{rate: [0.5, 1, 2]}]'
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ def test_probe(invoke: Invoke, runs: tuple[Path, Path], tmp_path: Path) -> None:
     pairs = lines(tmp_path / "pairs.jsonl", *({"good": text, "bad": text[::-1]} for text in TEXTS))
     page = tmp_path / "made" / "probe.html"
     said = invoke("probe", *runs, "--pairs", pairs, "--out", page).stdout
-    assert "pairs, hidden one by one" in said and "differences are more than chance" in said
+    assert "pairs, pseudo-log-likelihood" in said and "differences are more than chance" in said
     assert page.read_text(encoding="utf-8").startswith("<!doctype html>")
     told = json.loads(invoke("probe", *runs, "--pairs", pairs, "--json").stdout)
     assert {one["model"] for one in told["scores"]} == {"both", "one-way"}

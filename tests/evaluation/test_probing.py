@@ -54,8 +54,8 @@ def pairs(folder: Path, count: int = 40) -> Path:
 def test_pairs_are_what_score_says_and_a_random_model_is_at_chance(model: LanguageModel, tmp_path: Path) -> None:
     records = Records.read(pairs(tmp_path))
     found = {one.name: one for one in minimal_pairs(model, records)}
-    ways = ("left to right", "hidden one by one")
-    assert list(found) == [f"pairs, {way}{mean}" for way in ways for mean in ("", ", a token")]
+    ways = ("left to right", "pseudo-log-likelihood")
+    assert list(found) == [f"pairs, {way}{mean}" for way in ways for mean in ("", ", per token")]
     good, bad = (model.score(records.texts(side)) for side in ("good", "bad"))
     assert found["pairs, left to right"].value.tolist() == (good > bad).tolist()
     for one in found.values():
@@ -103,7 +103,7 @@ def test_two_models_side_by_side(model: LanguageModel, other: LanguageModel, tmp
     found = probe({"one": model, "two": other}, pairs=[pairs(tmp_path)])
     assert {(one.model, one.group) for one in found.scores} >= {("one", None), ("two", "kind 1")}
     asked = {one.probe for one in found.differences}
-    assert asked == {"pairs, left to right", "pairs, left to right, a token"}  # the other one was not taught to fill
+    assert asked == {"pairs, left to right", "pairs, left to right, per token"}  # the other one was not taught to fill
     again = probe({"one": model, "copy": model}, pairs=[pairs(tmp_path)])
     assert all(one.difference == 0 and one.p == 1 for one in again.differences)
     page = render(found)
@@ -120,8 +120,8 @@ def test_a_model_that_learned_nothing_is_at_chance_by_the_mean_where_lengths_dif
     said = [[" ".join(rng.choice(words, size)) for size in (6, 9)] for _ in range(150)]
     records = Records.read(write(tmp_path / "p.jsonl", *({"good": long, "bad": short} for short, long in said)))
     found = {one.name: one for one in minimal_pairs(model, records)}
-    for way in ("left to right", "hidden one by one"):
-        whole, mean = found[f"pairs, {way}"], found[f"pairs, {way}, a token"]
+    for way in ("left to right", "pseudo-log-likelihood"):
+        whole, mean = found[f"pairs, {way}"], found[f"pairs, {way}, per token"]
         assert whole.estimate.figure < 0.1  # the sum of nine tokens is below that of six
         assert abs(mean.estimate.figure - 0.5) < 3 * mean.estimate.error
 

@@ -39,13 +39,14 @@ def search(
 
     example = "search SHARDS --objective mlm --size tiny --hours 2"
     chosen = configured(SearchConfig, given, file=config, settings=settings, example=example)
-    result = run(chosen, device=device, say=display.say)
+    result = run(chosen, device=device, show=display.show, plan=display.plan, say=display.say)
     if json:
         return print_json(result)
     draw(_table(result))
     say(f"\nrecipe  {result['recipe']}")
     say(f"model   {result['best']['folder']}")
-    say(f"try     {command('pretrain', chosen.shards, '--out', 'RUN', '--config', result['recipe'])}")
+    processes = ["--processes", chosen.processes] if chosen.processes > 1 else []
+    say(f"try     {command('pretrain', chosen.shards, '--out', 'RUN', '--config', result['recipe'], *processes)}")
     return None
 
 

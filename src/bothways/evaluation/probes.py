@@ -22,7 +22,7 @@ from bothways.word_vectors.store import unit_vectors
 
 GOOD, BAD = ("good", "sentence_good"), ("bad", "sentence_bad")  # the latter is how BLiMP is published
 PARADIGM, PHENOMENON = ("paradigm", "UID"), ("phenomenon", "linguistics_term")
-CAUSAL, PSEUDO_LIKELIHOOD = "left to right", "hidden one by one"
+CAUSAL, PSEUDO_LIKELIHOOD = "left to right", "pseudo-log-likelihood"
 MASK = re.compile(re.escape("[MASK]") + "|<mask>")
 FIRST = (1, 5)
 FEWEST = 3
@@ -153,7 +153,7 @@ def judged_pairs(
     scores = pair_scores(loaded, good, bad)
     found: dict[str, np.ndarray] = {}
     for name in scores.sums:
-        found |= {name: scores.by_sum(name), f"{name}, a token": scores.by_token(name)}
+        found |= {name: scores.by_sum(name), f"{name}, per token": scores.by_token(name)}
     return scores.item, found
 
 

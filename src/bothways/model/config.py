@@ -219,6 +219,12 @@ class ModelConfig(Frozen):
     def _block_parameters(self) -> int:
         return self._attention_parameters + self.width * self.feed_forward_matrices * self.inner
 
+    @property
+    def _head_parameters(self) -> int:
+        """Of the matrices between a state and its logits."""
+        narrow = self.embedding_width or self.width
+        return narrow * self.vocabulary + (self.width * narrow if self.word_head == "transformed" else 0)
+
     def flops_per_token(self, *, length: float, predicted: float) -> float:
         """FLOPs of training on a token: matrix products forward (2 a weight), and backward twice that.
 
@@ -229,8 +235,7 @@ class ModelConfig(Frozen):
         """
         body = 2 * self.layers * self._block_parameters
         attention = 4 * self.layers * self.heads * self.head_width * length
-        head = 2 * predicted * self.width * self.vocabulary
-        return 3 * (body + attention + head)
+        return 3 * (body + attention + 2 * predicted * self._head_parameters)
 
     def decoder_flops(self, *, read: int, written: int, predicted: float) -> float:
         """FLOPs of training a decoder that writes so many tokens after a source of `read`, counted in the same way;
@@ -239,7 +244,7 @@ class ModelConfig(Frozen):
         across = 2 * self.width * (sum(self.qkv_widths) - heads) * layers
         own = 2 * self.decoder_parameters * written - across * written + across * read
         attention = 4 * layers * heads * written * (written + read)
-        return 3 * (own + attention + 2 * predicted * self.width * self.vocabulary)
+        return 3 * (own + attention + 2 * predicted * self._head_parameters)
 
 
 def swiglu_inner(width: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
@@ -15,6 +16,7 @@ from bothways import terminal
 from bothways.terminal import bold, compact, dim
 
 EVERY_SECONDS, EVERY_PROGRESS = 10.0, 0.05
+DRAWN_EVERY = 0.1  # seconds, of a panel on a terminal
 
 
 class Display:
@@ -42,6 +44,7 @@ class Display:
         self._last: dict[str, dict[str, Any]] = {}
         self._origin: tuple[float, float] | None = None  # clock and progress when first seen: a run may be resumed
         self._written = (0.0, 0.0)
+        self._drawn = -math.inf
 
     def __enter__(self) -> Display:
         return self
@@ -65,12 +68,18 @@ class Display:
         left = self._left(now, progress)
         if self._live:
             self._live.start()  # once; what is said before the first line of metrics needs no bar
-            self._live.update(self._panel(step, progress, left), refresh=True)
+            self._live.update(self._panel(step, progress, left), refresh=self._drawn_again(now, line, progress))
         elif line["kind"] == "validation":
             self.say(f"held-out  {step} {progress:6.1%}  {_held_out(line)}")
         elif first or progress >= 1 or self._due(now, progress):
             self._written = (now, progress)
             self.say(f"train     {step} {progress:6.1%}  {_losses(line)}  {_speed(line)}  {left}")
+
+    def _drawn_again(self, now: float, line: dict[str, Any], progress: float) -> bool:
+        """Whether the terminal shows it at once: not every step of a run of many."""
+        shown = line["kind"] == "validation" or progress >= 1 or now >= self._drawn + DRAWN_EVERY
+        self._drawn = now if shown else self._drawn
+        return shown
 
     def _due(self, now: float, progress: float) -> bool:
         return now >= self._written[0] + EVERY_SECONDS or progress >= self._written[1] + EVERY_PROGRESS

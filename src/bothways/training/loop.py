@@ -206,7 +206,7 @@ def _gradients(
         sums = torch.zeros(len(work.names), 2, dtype=torch.float64, device=device)
         for i, batch in enumerate(_heeding(pieces, state, stop)):
             own = zlib.crc32(repr((seed, state.step, i * processes + rank)).encode())  # whatever the number of them
-            torch.manual_seed(own)  # dropout
+            _seed_dropout(own, batch.tokens.device)
             losses = work.losses(batch, torch.Generator(device=batch.tokens.device).manual_seed(own))
             total = torch.stack([loss for loss, _ in losses.values()]).sum()
             (total / count).backward()
@@ -217,6 +217,12 @@ def _gradients(
     before = state.pieces
     sums = fitting_in_memory(backward, batches, state)
     return _over_processes(sums, state, halved=state.pieces > before)
+
+
+def _seed_dropout(seed: int, device: torch.device) -> None:
+    """Without asking after devices that there are not, as `torch.manual_seed` does for each of them anew."""
+    seed_all = torch.default_generator.manual_seed if device.type == "cpu" else torch.manual_seed
+    seed_all(seed)
 
 
 def _over_processes(sums: Tensor, state: State, *, halved: bool) -> Tensor:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from bothways.config import dump, read_file
 from bothways.errors import ModelError, UsageError
-from bothways.files import delete, finite, write_text, writing
+from bothways.files import delete, finite, sync, write_text, writing
 from bothways.reading import read_json_lines
 from bothways.seals import check_yaml, sealed_yaml, unsealed, write_sealed
 from bothways.training.state import State, checkpoints, load_state, load_weights, save_state, step_of
@@ -114,9 +114,12 @@ class RunFolder:
         save_state(state, self.checkpoints, write=self.writes)
 
     def _metrics(self) -> dict[str, Any]:
-        """{"bytes", "sha256"} of metrics.jsonl."""
+        """{"bytes", "sha256"} of metrics.jsonl, which is on the disk first: a power cut leaves no hash of lost lines."""
         path = self.path / "metrics.jsonl"
         content = path.read_bytes() if path.is_file() else b""
+        if content:
+            with writing(self.path):
+                sync(path)
         return {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
 
     def _checked(self, told: dict[str, Any], where: Path) -> bytes:

@@ -91,8 +91,9 @@ def save_state(state: State, folder: Path, *, write: bool = True) -> Path:
         MachineError: the disk is full, or may not be written to; older checkpoints are as they were.
     """
     frozen = _frozen(state)
-    weights = {name: _copy(weight) for name, weight in state.weights.master.items()}
-    moments = {name: _copy(moment) for name, moment in _optimiser_tensors(state)}
+    copy = _copy if write else whole  # a sharded tensor is made whole by all processes together
+    weights = {name: copy(weight) for name, weight in state.weights.master.items()}
+    moments = {name: copy(moment) for name, moment in _optimiser_tensors(state)}
     target = folder / f"step-{state.step}"
     if not write or target.exists():
         return target

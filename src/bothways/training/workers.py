@@ -134,6 +134,7 @@ class Workers:
                 env={**os.environ, "OMP_NUM_THREADS": str(max(1, cores() // (self.at_once * self.processes)))},
             )
             self._children.add(child)
+        self._pass_on()  # of a signal that came while it was started
         while (code := child.poll()) is None:
             if metrics is not None:
                 self._show(label, _progress(metrics))
@@ -145,9 +146,13 @@ class Workers:
     def _end(self, number: int) -> None:
         """Has the runs save and leave, and starts no other. Called by signal handlers too: it takes no lock."""
         self._stop = self._stop or number
-        for child in list(self._children):
-            if child.poll() is None:
-                child.send_signal(signal.SIGTERM)
+        self._pass_on()
+
+    def _pass_on(self) -> None:
+        if self._stop:
+            for child in list(self._children):
+                if child.poll() is None:
+                    child.send_signal(signal.SIGTERM)
 
 
 def _but_budget(config: PretrainConfig) -> dict[str, Any]:

@@ -104,10 +104,10 @@ def test_the_last_figures_are_those_of_probe(finished: Finished) -> None:
     config, result, _ = finished
     found = bothways.probe(config.out / "run", pairs=config.pairs, device="cpu")
     plain = {one.probe.removeprefix("pairs, "): one.figure for one in found.scores if one.group is None}
-    assert {*result["points"][-1]["scores"]["pairs"]} == {"left to right", "hidden one by one"}
+    assert {*result["points"][-1]["scores"]["pairs"]} == {"left to right", "pseudo-log-likelihood"}
     for scoring, one in result["points"][-1]["scores"]["pairs"].items():
-        assert [one["sum"], one["mean"]] == pytest.approx([plain[scoring], plain[f"{scoring}, a token"]])
-        assert 0 <= one["official"] - one["sum"] <= one["ties"] / one["items"]
+        assert [one["sum"], one["mean"]] == pytest.approx([plain[scoring], plain[f"{scoring}, per token"]])
+        assert abs(one["official"] - one["sum"]) <= one["ties"] / one["items"]
     second = result["points"][1]
     early = bothways.probe(config.out / "run" / "kept" / f"step-{second['step']}", pairs=config.pairs, device="cpu")
     assert early.scores[0].figure == pytest.approx(second["scores"]["pairs"]["left to right"]["sum"])

@@ -63,7 +63,7 @@ def test_the_same_metrics_for_all_that_have_them(compared: Path) -> None:
         "next-word accuracy": {"causal"},
         "minimal pairs, left to right": {"causal"},
         "fill accuracy": {"causal -> mlm"},
-        "minimal pairs, hidden one by one": {"causal -> mlm"},
+        "minimal pairs, pseudo-log-likelihood": {"causal -> mlm"},
         "probe colour": {"causal", "causal -> mlm"},
         "fine-tuned names": {"causal", "causal -> mlm"},
     }

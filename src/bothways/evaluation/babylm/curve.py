@@ -19,7 +19,7 @@ from bothways.corpus.options import with_tokenizer
 from bothways.corpus.sources import find_sources
 from bothways.corpus.words import draw_words
 from bothways.errors import DivergedError, MachineError, Stopped, UsageError
-from bothways.evaluation.babylm.config import PARTS, TEXT, BabyLMConfig
+from bothways.evaluation.babylm.config import PARTS, TEXT, BabyLMConfig, tokens_of_a_pass
 from bothways.evaluation.babylm.page import render
 from bothways.evaluation.babylm.scores import PairSets, counted, key_of, read_pairs, scored
 from bothways.files import write_text
@@ -111,7 +111,7 @@ def _babylm(config: BabyLMConfig, workers: Workers, say: Callable[[str], None]) 
             "version": VERSION,
             **{name: getattr(config, name) for name in ("objective", "size", "passes", "seed", "pairs_each")},
             **drawn,
-            "tokens_in_a_pass": shards.train.token_count,
+            "tokens_in_a_pass": tokens_of_a_pass(shards, run),
             "parameters": folder.noted("model")["parameters"],
             "machine": folder.noted("machine"),
             "pairs": {name: len(some.good) for name, some in pairs.items()},
@@ -163,7 +163,7 @@ def trained(run: PretrainConfig, shards: Shards, workers: Workers, say: Callable
         )
     label = f"{run.objective}, {run.size}"
     if not (run.out / "config.yaml").exists():
-        _say_costs(run, say, device=workers.device)
+        _say_costs(run, say, workers)
     workers.plan(label, 1.0)
     (folder,) = workers.each(lambda one: workers.train(one, label), [run])
     if folder.noted("status") != "done":
@@ -174,10 +174,10 @@ def trained(run: PretrainConfig, shards: Shards, workers: Workers, say: Callable
     return folder  # type: ignore[no-any-return] # what `train` gives
 
 
-def _say_costs(run: PretrainConfig, say: Callable[[str], None], *, device: str | None) -> None:
+def _say_costs(run: PretrainConfig, say: Callable[[str], None], workers: Workers) -> None:
     """Time by a few steps, and disk."""
     say("doing a few steps, to see what the run will cost")
-    told, models = estimate_run(run, device=device), len(run.training.keep_at) + 1
+    told, models = estimate_run(run, device=workers.device, share=workers.processes), len(run.training.keep_at) + 1
     needed = told.parameters * BYTES * (models + 3 * CHECKPOINTS)
     say(
         f"{told.steps:,} steps, {told.tokens:,} tokens: about {timedelta(seconds=round(told.seconds))} in one process; "

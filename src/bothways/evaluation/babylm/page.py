@@ -6,28 +6,32 @@ from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
-from bothways.evaluation.babylm.published import DIFFERS, PUBLISHED
+from bothways.corpus.ngrams import COUNT_AT_MOST
+from bothways.evaluation.babylm.published import CAP, PUBLISHED, differs
 from bothways.html import Cell, KeyFigure, TableRow, page
 from bothways.html.curves import Axis, Chart, Curve
 from bothways.terminal import compact
 
 NAME = "BabyLM budget, own text"
 AXIS = Axis("words", "Words", "words seen")
-RULES = {"official": "BabyLM's rule", "sum": "a tie is a half", "mean": "a token"}
+RULES = {"official": "BabyLM's rule", "sum": "a tie is a half", "mean": "mean per token"}
 WORDS = {
     "BabyLM's rule": "The larger sum of log-probabilities, in float32; of two that are alike the first, which is the "
     "good sentence. A model that gives all sentences the same probability wins every pair.",
     "a tie is a half": "The same sums; two within 1e-4 nats are a tie, and win half a pair.",
-    "a token": "The mean of a token, which does not favour the shorter sentence; a tie is a half.",
+    "mean per token": "The mean log-probability of a token, which does not favour the shorter sentence; a tie is a half.",
     "left to right": "The sum over a sentence's tokens, each predicted from those before it.",
-    "hidden one by one": "The sum over its tokens, each hidden alone among all others (Salazar et al. 2020).",
+    "pseudo-log-likelihood": "The sum over its tokens, each hidden alone among all others (Salazar et al. 2020).",
     "unigram, bigram, trigram": "Models that only count the training text (interpolated modified Kneser-Ney).",
 }
 DRAWN = {
     "official": "By BabyLM's rule: the sum of log-probabilities.",
     "mean": "By the mean of a token, a tie a half: the sum favours the shorter sentence.",
 }
-HEADS = ("", "scored", "weights", *RULES.values(), "supplement")
+HEADS = (
+    *("", "scored", "weights", f"{RULES['official']} (published: BLiMP)", RULES["sum"], RULES["mean"]),
+    "supplement (published)",
+)
 
 
 def render(result: dict[str, Any]) -> str:
@@ -39,7 +43,8 @@ def render(result: dict[str, Any]) -> str:
         tiles=[*_tiles(result)],
         heads=HEADS,
         rows=[*compared(result)],
-        differs=DIFFERS,
+        lead=_lead(result),
+        differs=differs(result),
         charts=[(chart, [AXIS]) for chart in _charts(result)],
         curve_heads=["words seen", *(title for title, _ in columns(result)), *LEARNED],
         curve=[*along(result)],
@@ -47,6 +52,14 @@ def render(result: dict[str, Any]) -> str:
         facts=[*_facts(result)],
         words=WORDS,
     )
+
+
+def _lead(result: dict[str, Any]) -> str:
+    words, passes = CAP
+    within = result["words"] <= words and result["passes"] <= passes
+    cap = f"BabyLM's cap ({compact(words)} words, each read {passes} times at most)"
+    own = "" if within else f": {result['words']:,} words, each read {result['passes']} times at most"
+    return f"{'Under' if within else 'Not under'} {cap}{own}; on a text of one's own, not on BabyLM's corpus."
 
 
 LEARNED = ("next word", "hidden word")
@@ -66,7 +79,7 @@ def _tiles(result: dict[str, Any]) -> Iterator[KeyFigure]:
 
 def compared(result: dict[str, Any]) -> Iterator[TableRow]:
     """The last model and n-grams by all rules, in percent, and below them the published ones."""
-    of = {name: f"{count:,} pairs of {name}" for name, count in result["pairs"].items()}
+    of = {name: _scored(name, result) for name in result["pairs"]}
     which = {name: f", {name}" if len(of) > 1 else "" for name in of}
     for name, found in result["points"][-1]["scores"].items():
         for scoring, one in found.items():
@@ -81,6 +94,13 @@ def compared(result: dict[str, Any]) -> Iterator[TableRow]:
     for each in PUBLISHED:
         figures = [f"{each.blimp:.2f}", None, None, each.supplement or None]
         yield TableRow(each.model, [Cell(each.scored, each.source), each.weights, *figures])
+
+
+def _scored(name: str, result: dict[str, Any]) -> str:
+    """Of which pairs a score is, and of how many: those with a token that the tokenizer has not are left out."""
+    given = result["pairs"][name]
+    items = next(iter(result["points"][-1]["scores"][name].values()))["items"]
+    return f"{items:,} pairs of {name}" + (f"; {given - items:,} with unknown tokens left out" if items < given else "")
 
 
 def columns(result: dict[str, Any]) -> Iterator[tuple[Cell, tuple[str, str, str]]]:
@@ -113,7 +133,7 @@ def _charts(result: dict[str, Any]) -> Iterator[Chart]:
             ]
             levels = [("chance", 0.5), *((gram, one[rule]) for gram, one in result["counted"][name].items())]
             title = f"{name}: {RULES[rule]}"
-            told = f"{caption} Dashed: chance, and n-grams that count the same text."
+            told = f"{caption} Dashed: chance, and n-grams of the same text (at most {compact(COUNT_AT_MOST)} tokens of it)."
             yield Chart(title, told, curves, levels, whole=True)
 
 

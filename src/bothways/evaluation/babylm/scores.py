@@ -51,7 +51,7 @@ def read_pairs(places: Sequence[Path], *, each: int) -> PairSets:
         name = place.resolve().name.partition(".")[0]
         if name in found:
             raise UsageError(f"two sets of pairs are called {name!r}: rename the file or folder of one")
-        found[name] = Pairs.read(tuple(inside), each=each)
+        found[name] = Pairs.read(tuple(inside), each=each, by_file=place.is_dir())
     return found
 
 

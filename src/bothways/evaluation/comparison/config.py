@@ -91,6 +91,14 @@ class CompareConfig(Frozen):
         default=1024, ge=1, description="Held-out rows that the finished models are measured on."
     )
 
+    @field_validator("training")
+    @classmethod
+    def _is_free(cls, training: dict[str, Any]) -> dict[str, Any]:
+        for name, own in (("budget", "--budget"), ("seed", "--seeds")):
+            if name in training:
+                raise ValueError(f"training.{name} is given by the comparison: set {own} instead")
+        return training
+
     def check(self) -> None:
         """
         Raises:

@@ -27,20 +27,20 @@ class Pairs:
     paradigm: list[str]
 
     @classmethod
-    def read(cls, paths: tuple[Path, ...], *, each: int) -> Pairs:
+    def read(cls, paths: tuple[Path, ...], *, each: int, by_file: bool = False) -> Pairs:
         """The first `each` pairs of every paradigm, of records as `bothways probe` reads them; of a file, the first of
-        those without one.
+        those without one, whose paradigm is the file's name if `by_file`, as BabyLM's pipeline has it.
 
         Raises:
             DataError: a file or record that cannot be read, or nothing in it; file, line and field are named.
         """
         found: dict[tuple[str, str], list[tuple[str, str, str]]] = defaultdict(list)
         for path in paths:
-            records = Records.read(path)
+            records, stem = Records.read(path), path.name.partition(".")[0] if by_file else ""
             paradigms = records.group(*PARADIGM).tolist()
             for good, bad, name in zip(records.texts(*GOOD), records.texts(*BAD), paradigms, strict=True):
                 if len(some := found[name, "" if name else str(path)]) < each:
-                    some.append((good, bad, name))
+                    some.append((good, bad, name or stem))
         return cls(*map(list, zip(*(pair for some in found.values() for pair in some), strict=True)))
 
 

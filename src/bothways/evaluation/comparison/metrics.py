@@ -55,7 +55,7 @@ PAIRS = Metric(
     "there are several.",
 )
 PSEUDO = Metric(
-    "minimal pairs, hidden one by one",
+    "minimal pairs, pseudo-log-likelihood",
     "pairs ↔",
     "The same by pseudo-log-likelihood, every token hidden alone (Salazar et al. 2020); a tie is a half.",
 )

@@ -60,7 +60,7 @@ def search(
     beyond = partial(one_further, config.search.at_most)
     rungs = successive_halving(candidates, budgets(config), trials, beyond=beyond, dropped=trials.drop)
     best = rungs[-1][0]
-    trials.drop(best.candidate)
+    trials.drop(best)
     return RateSearch(best.candidate.rate, tuple(trial for rung in rungs for trial in rung))
 
 

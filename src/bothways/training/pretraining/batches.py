@@ -8,10 +8,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from bothways.batch import Batch, BatchSplitter, Row, Sample, Target
 from bothways.corpus import Rows, Shards
@@ -60,15 +62,16 @@ def _of_few_lengths(batch: Batch) -> Batch:
     def longer(target: Target) -> Target:
         count = len(target.at)
         missing = -count % (1 << max(5, count.bit_length() - 4))
-        at, labels, weight = (torch.as_tensor(column) for column in (target.at, target.labels, target.weight))
-        return replace(
-            target,
-            at=torch.cat([at, at[-1:].expand(missing)]),
-            labels=torch.cat([labels, labels[-1:].expand(missing)]),
-            weight=F.pad(weight, (0, missing)),
-        )
 
-    return replace(batch, targets=tuple(longer(target) for target in batch.targets))
+        def repeated(column: Any) -> Tensor:
+            values = torch.as_tensor(column)
+            return torch.cat([values, values[-1:].expand(missing, *values.shape[1:])])
+
+        weight = F.pad(torch.as_tensor(target.weight), (0, missing))
+        return replace(target, at=repeated(target.at), labels=repeated(target.labels), weight=weight)
+
+    targets = (target if target.group is not None else longer(target) for target in batch.targets)
+    return replace(batch, targets=tuple(targets))
 
 
 def validation_rows(shards: Shards, config: TrainingConfig) -> list[Row]:

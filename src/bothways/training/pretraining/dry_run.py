@@ -45,12 +45,19 @@ class DryRunEstimate:
     useful_share: float | None
 
 
-def estimate_run(config: PretrainConfig, *, device: torch.device | str | None = None) -> DryRunEstimate:
+def estimate_run(config: PretrainConfig, *, device: torch.device | str | None = None, share: int = 1) -> DryRunEstimate:
     """Does the first steps of a run in a folder that is thrown away; `config.out` is not touched.
+
+    Args:
+        share: how many processes the run will have, where this one does the steps of all: it reads what one of them
+            would, again and again.
 
     Raises:
         BothwaysError: whatever would stop the run at its start.
     """
+    training = config.training
+    micro = min(training.micro_tokens, training.step_tokens // share)
+    config = config.model_copy(update={"training": training.model_copy(update={"micro_tokens": micro})})
     with TemporaryDirectory(prefix="bothways-") as aside, processes(device=device) as team:
         run = set_up(config.model_copy(update={"out": Path(aside) / "run"}), team, resume=False)
         taken, started = [], time.perf_counter()

@@ -31,6 +31,10 @@ MEASURED_STEPS, MEASURED_SECONDS = 20, 15.0
 """Of a budget in seconds, a twentieth of it where that is less: after both it becomes steps for the first time."""
 NEAR = 0.02
 """Of its steps: what a budget in seconds may be off at a validation without becoming another number of steps."""
+VALIDATING = 0.2
+"""Of a budget in seconds, what validations may take: where they would take more, there are fewer."""
+SAVE_WITHIN = 600.0
+"""Seconds of training after which there is a checkpoint, however few steps they were."""
 
 
 @settled(PretrainConfig)
@@ -101,7 +105,8 @@ def _train_on(run: PretrainRun, fit: TrainLoop) -> None:
         if report.step in validations:
             _look(run, fit)
             _settle(run, _steps_at_this_pace(run, total))
-        if report.step in saves or report.step % training.save_every == 0:
+        unsaved = run.team.most(run.seconds - run.state.notes.get("seconds", 0.0))
+        if report.step in saves or report.step % training.save_every == 0 or unsaved > SAVE_WITHIN:
             save(run)
         if run.state.notes["total"] != total:
             return
@@ -116,9 +121,10 @@ def _settle(run: PretrainRun, total: int) -> None:
 def _validations(run: PretrainRun) -> set[int]:
     """The steps after which the model is validated; where their number has changed, none soon after the last."""
     training, total = run.config.training, run.state.notes["total"]
-    every = training.validate_every * total
+    share = _validate_every(run)
+    every = share * total
     after = run.state.notes["validated"] + every / 2 if training.budget.seconds else -1.0
-    even = (round(i * every) for i in range(1, math.ceil(1 / training.validate_every)))
+    even = (round(i * every) for i in range(1, math.ceil(1 / share)))
     return {step for step in even if step > after} | {total} | training.kept_steps
 
 
@@ -180,9 +186,15 @@ def _measure(run: PretrainRun, fit: TrainLoop) -> int:
 
 def _validation_seconds(run: PretrainRun) -> float:
     """Of all validations of the run, each as long as the last was on the slowest process."""
-    training = run.config.training
-    count = len(training.kept_steps) + 1 / training.validate_every
+    count = len(run.config.training.kept_steps) + 1 / _validate_every(run)
     return count * run.team.most(run.state.notes["validation_seconds"])
+
+
+def _validate_every(run: PretrainRun) -> float:
+    """The share of a run between two validations."""
+    training, seconds = run.config.training, run.config.training.budget.seconds
+    one = run.team.most(run.state.notes["validation_seconds"]) if seconds else 0.0
+    return min(1.0, max(training.validate_every, one / (VALIDATING * seconds) if seconds else 0.0))
 
 
 def _steps(run: PretrainRun, total: int, fit: TrainLoop) -> Iterator[Report]:
@@ -219,9 +231,10 @@ def _validate(run: PretrainRun, fit: TrainLoop) -> None:
     """Validation loss of every objective, and the probes, as a line of metrics."""
     started = time.perf_counter()
     run.model.eval()
-    loss, losses = _held_out(run)
+    score = _scoring(run)
+    loss, losses = _held_out(run, score)
     answers, other = (
-        {name: next(iter(_score(run)(run.model, batches).values())) for name, batches in probes.items()}
+        {name: next(iter(score(batches).values())) for name, batches in probes.items()}
         for probes in (run.probes, run.general)
     )
     run.model.train()
@@ -247,17 +260,28 @@ def _validate(run: PretrainRun, fit: TrainLoop) -> None:
     fit.tell(line)
 
 
-def _score(run: PretrainRun) -> Callable[[Model, Sequence[Batch]], dict[str, Score]]:
-    return run.state.weights.around(evaluate_words)
+Scoring = Callable[[Sequence[Batch]], dict[str, Score]]
 
 
-def _held_out(run: PretrainRun) -> tuple[float, dict[str, float]]:
+def _scoring(run: PretrainRun) -> Scoring:
+    """Words of held-out batches, measured once though they are asked for twice."""
+    whole, measured = run.state.weights.around(evaluate_words), dict[int, dict[str, Score]]()
+
+    def score(batches: Sequence[Batch]) -> dict[str, Score]:
+        if id(batches) not in measured:
+            measured[id(batches)] = whole(run.model, batches)
+        return measured[id(batches)]
+
+    return score
+
+
+def _held_out(run: PretrainRun, score: Scoring) -> tuple[float, dict[str, float]]:
     """What is minimised, and every objective's own loss, on held-out rows."""
     weighted = any(member.about.bound or member.names for member, _ in run.objective.leaves())
     if run.objective.loss or run.objective.heads or weighted:
         return evaluate_losses(partial(_drawn_alike, run), run.validation)
     # words are all that is predicted, and count alike
-    losses = {name: found.nats for name, found in _score(run)(run.model, run.validation).items()}
+    losses = {name: found.nats for name, found in score(run.validation).items()}
     shares = run.objective.shares
     present = {name: share for name, share in shares.items() if name in losses}
     return sum(share * losses[name] for name, share in present.items()) / sum(present.values()), losses

@@ -55,7 +55,7 @@ class PretrainRun:
     team: Processes
     precision: str
     cost: Cost
-    peak: float = 0.0
+    peak: float | None = None
     seconds: float = 0.0
 
     def flops(self) -> float:
@@ -66,8 +66,9 @@ class PretrainRun:
         return total * self.cost.upto(self.state.step / total)
 
     def useful_share(self, flops_per_second: float) -> float | None:
-        """Of the peak; None where more was computed: the machine was slower while its peak was measured."""
-        share = flops_per_second / self.peak
+        """Of the peak; None where it is not known (a GPU's), or more was computed: the machine was slower while its
+        peak was measured."""
+        share = flops_per_second / self.peak if self.peak else 2.0
         return None if share > 1 else round(share, 4)
 
     def full_weights(self) -> dict[str, Tensor]:
@@ -103,6 +104,9 @@ def set_up(config: PretrainConfig, team: Processes, *, resume: bool) -> Pretrain
         start_weights(model, config.start, shards.tokenizer, decoder=config.start_decoder)
     rows = rows_of(config, shards, replay)
     batches = TrainingBatches(rows, objective, training, team.rank, team.count, team.device)
+    asked = probes(objective, shards, fixed, training, device=team.device)
+    alike = config.objective == "causal" and all(row.part is None for row in fixed)  # as its own probe: measured once
+    validation = asked["next"] if alike else validation_batches(objective, fixed, training, device=team.device)
     state = _state(model, training, dtype_of(precision), team, objective.rates)
     run = PretrainRun(
         config=config,
@@ -118,18 +122,32 @@ def set_up(config: PretrainConfig, team: Processes, *, resume: bool) -> Pretrain
             turns=objective.turns,
         ),
         replay=replay,
-        probes=probes(objective, shards, fixed, training, device=team.device),
+        probes=asked,
         general=probes(objective, shards, general, training, device=team.device) if general else {},
-        validation=validation_batches(objective, fixed, training, device=team.device),
+        validation=validation,
         folder=folder,
         team=team,
         precision=precision,
         cost=cost_of(batches, shape),
-        peak=team.total(gemm_peak(precision, seconds=0.5)),
+        peak=team.total(gemm_peak(precision, seconds=0.5)) if team.device.type == "cpu" else None,
     )
+    _check_kept(run)
     if resume:
         _restore(run)
     return run
+
+
+def _check_kept(run: PretrainRun) -> None:
+    """
+    Raises:
+        UsageError: a model is to be kept after the end.
+    """
+    total, training = total_steps(run), run.config.training
+    if total is not None and max(training.kept_steps, default=0) > total:
+        raise UsageError(
+            f"training.keep_at: {max(training.keep_at):g} tokens are more than the {total * training.places:,} that "
+            "the run reads. Leave it out, or give a larger --budget"
+        )
 
 
 def replay_shards(config: PretrainConfig, shards: Shards) -> Shards | None:

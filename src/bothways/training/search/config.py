@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,6 +21,8 @@ OPTIMISERS = ("muon", "adamw")
 RATES = (0.5, 1.0, 2.0)
 STEPS = (0.5, 1.0, 2.0)
 DECAYS = (0.15, 0.3, 0.5)
+OF_ONE = ("name", "learning_rate", "adam_learning_rate")
+"""Settings of an optimiser that do not serve another."""
 OTHER_LOSS = ("length", "seed", "validation_rows")
 """Settings of training whose values have held-out losses that cannot be compared."""
 OUR_OWN = ("budget", "validate_every")
@@ -82,23 +84,37 @@ class SearchConfig(Frozen):
         if self.space:
             return self.space
         own = read(PretrainConfig, self.plain()).training
-        optimisers = {} if "optimiser" in self.training else {"training.optimiser.name": [*OPTIMISERS]}
+        optimisers = {} if self._gives("optimiser", *OF_ONE) else {"training.optimiser.name": [*OPTIMISERS]}
         stages: list[Mapping[str, list[Any]]] = [{**optimisers, RATE: [*RATES]}]
         if "step_tokens" not in self.training:
             sizes = [round(own.step_tokens * factor) for factor in STEPS]
             fitting = [size for size in sizes if _splits(own.model_copy(update={"step_tokens": size}), self.processes)]
             stages.append({"training.step_tokens": fitting})
-        if "schedule" not in self.training:
+        if not self._gives("schedule", "shape", "decay"):
             stages.append({"training.schedule.decay": [*DECAYS]})
         return tuple(stages)
+
+    def _gives(self, group: str, *names: str) -> bool:
+        """Whether one of some settings of training is given for all runs."""
+        return any(name in self.training.get(group, {}) for name in names)
 
     def default(self) -> dict[str, Any]:
         """{setting that is searched for: what it is without a search}."""
         plain = read(PretrainConfig, self.plain())
-        whole = plain.model_dump()
+        whole = plain.model_dump(mode="json")
         if self.start is None:
             whole["model"] = plain.model_config_for(8).model_dump()
         return {name: _at(whole, name) for stage in self.stages() for name in stage if name != RATE}
+
+    def candidates(self) -> Iterator[SearchCandidate]:
+        """The default, and all that the stages may lead to."""
+        default = self.default()
+        yield SearchCandidate()
+        for choice in product(*map(combinations_of, self.stages())):
+            candidate = SearchCandidate()
+            for settings in choice:
+                candidate = candidate.changed(settings, default)
+            yield candidate
 
     def run(
         self,
@@ -109,7 +125,7 @@ class SearchConfig(Frozen):
         vocabulary: int | None = None,
         encoder_decoder: bool = False,
     ) -> PretrainConfig:
-        """A candidate's run: of so many seconds, its warm-up no longer than `warmup` steps unless it says so itself.
+        """A candidate's run: of so many seconds, its warm-up no longer than `warmup` steps where it is not given.
 
         Args:
             vocabulary: of the shards; needed to go on from a model. None: its shape and rates are not looked up.
@@ -126,7 +142,7 @@ class SearchConfig(Frozen):
             config = with_shape_of_start(config, vocabulary=vocabulary, encoder_decoder=encoder_decoder)
         training = with_rate(config, candidate.rate).training
         steps = training.schedule.warmup_steps
-        if "training.schedule.warmup_steps" not in candidate.settings:
+        if "training.schedule.warmup_steps" not in candidate.settings and not self._gives("schedule", "warmup_steps"):
             steps = min(steps, warmup)
         changed = {
             "budget": training.budget.model_copy(update={"seconds": seconds}),
@@ -139,14 +155,9 @@ class SearchConfig(Frozen):
         Raises:
             UsageError: nothing is to be chosen, or a combination of settings that cannot be.
         """
-        stages, default = self.stages(), self.default()
-        self.run(SearchCandidate(), 1.0, warmup=1).training.check_split(self.processes)
-        for choice in product(*map(combinations_of, stages)):
-            candidate = SearchCandidate()
-            for settings in choice:
-                candidate = candidate.changed(settings, default)
+        for candidate in self.candidates():
             self.run(candidate, 1.0, warmup=1).training.check_split(self.processes)
-        if all(len(values) < 2 for stage in stages for values in stage.values()):
+        if all(len(values) < 2 for stage in self.stages() for values in stage.values()):
             raise UsageError("nothing is to be chosen: give a setting of the space two values or more")
 
 

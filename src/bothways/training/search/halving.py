@@ -46,13 +46,13 @@ def successive_halving(
     tried: Callable[[SearchCandidate, float], Trial],
     *,
     beyond: Callable[[Sequence[Trial]], SearchCandidate | None] = lambda trials: None,
-    dropped: Callable[[SearchCandidate], object] = lambda candidate: None,
+    dropped: Callable[[Trial], object] = lambda trial: None,
 ) -> list[list[Trial]]:
     """The trials of every budget, ascending, the best of each first. What diverged goes no further.
 
     Args:
         beyond: names one more candidate by the trials of the first budget, again and again until it names none.
-        dropped: called with every candidate that does not go on.
+        dropped: called with every trial that does not go on.
     """
     rungs: list[list[Trial]] = []
     for budget in budgets:
@@ -65,7 +65,7 @@ def successive_halving(
         candidates = finite[: math.ceil(len(trials) / 2)]
         for trial in trials:
             if trial.candidate not in candidates:
-                dropped(trial.candidate)
+                dropped(trial)
         if not candidates:
             break
     return rungs

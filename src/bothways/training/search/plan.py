@@ -26,7 +26,7 @@ def walk(
     default: Mapping[str, Any],
     unit: float,
     tried: Tried,
-    dropped: Callable[[SearchCandidate], object],
+    dropped: Callable[[Trial], object],
 ) -> SearchCandidate:
     """The best candidate of the stages, each tried around the best of those before."""
     best, budgets = SearchCandidate(), [unit * rung for rung in RUNGS]
@@ -71,7 +71,7 @@ class WorstCase:
     ) -> WorstCase:
         """Of the stages and of the last trials."""
         found = cls(reused)
-        best = walk(stages, default, 1.0, found, lambda candidate: None)
+        best = walk(stages, default, 1.0, found, lambda trial: None)
         for candidate in last_two(best):
             found(candidate, LAST)
         return found

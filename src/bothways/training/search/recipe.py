@@ -46,6 +46,7 @@ def recipe_file(config: SearchConfig, best: Trial, run: PretrainConfig, others: 
         others: how many candidates were tried beside it.
     """
     length = timedelta(seconds=round(best.budget))
+    processes = f" --processes {config.processes}" if config.processes > 1 else ""
     about = "\n".join(
         [
             f"Good for: runs of about {length} ({best.steps:,} steps) on text like {config.shards}. Longer ones",
@@ -54,7 +55,7 @@ def recipe_file(config: SearchConfig, best: Trial, run: PretrainConfig, others: 
             f"seed; the least of {others + 1} candidates.",
             "Again:",
             f"    {again(config)}",
-            "    bothways pretrain SHARDS --config THIS_FILE --out RUN",
+            f"    bothways pretrain SHARDS --config THIS_FILE --out RUN{processes}",
         ]
     )
     title = f"{config.objective}, {config.start or config.size}: found by search, {best.candidate.label}."

@@ -13,7 +13,7 @@ from bothways.arguments import checked
 from bothways.claims import claimed
 from bothways.config import settled
 from bothways.corpus import Rows, Shards
-from bothways.errors import DivergedError
+from bothways.errors import BothwaysError, DivergedError, Stopped
 from bothways.files import write_text
 from bothways.machine import device_of
 from bothways.training.going_on import go_on_in, once
@@ -57,6 +57,8 @@ def search(
     config: SearchConfig,
     *,
     device: str | None = None,
+    show: Callable[[str, float], None] = lambda label, progress: None,
+    plan: Callable[[str, float], None] = lambda label, size: None,
     say: Callable[[str], None] = lambda text: None,
     clock: Callable[[], float] = time.monotonic,
 ) -> SearchResult:
@@ -67,6 +69,8 @@ def search(
 
     Args:
         device: where every run computes, "cpu", "cuda" or "cuda:1"; left out, on a GPU when there is one.
+        show: called with (a trial, its progress from 0 to 1) now and then.
+        plan: called with (a trial, its seconds of training) before it begins.
         say: called with every step that is done.
         clock: gives seconds.
 
@@ -80,10 +84,15 @@ def search(
     config.check()
     with claimed(config.out):
         say("reading the text, doing a few steps")
-        workers = Workers(1, lambda label, progress: None, device=device, processes=config.processes)
+        workers = Workers(1, show, plan, device=device, processes=config.processes)
         trials, time_plan = _prepared(config, workers, clock)
         hours = Hours(config.hours, trials, time_plan, started, clock, say)
-        workers.each(lambda _: _search(config, hours, say), [None])
+        try:
+            workers.each(lambda _: _search(config, hours, say), [None])
+        except BothwaysError as error:
+            if not isinstance(error, Stopped) and hours.trials.finite:
+                say(f"one trial failed; what is best so far: {_written(config, hours)['recipe']}")
+            raise
         return _written(config, hours)
 
 
@@ -98,6 +107,9 @@ def _prepared(config: SearchConfig, workers: Workers, clock: Callable[[], float]
     configured = partial(config.run, vocabulary=size, encoder_decoder=encoder_decoder)
     plain = configured(SearchCandidate(), 1.0, warmup=1)
     objective, training = objective_of(plain, shards)[0], plain.training
+    runs = (configured(candidate, 1.0, warmup=1) for candidate in config.candidates())
+    for run in {str(run.model): run for run in runs}.values():  # every shape, before any is trained
+        objective_of(run, shards)
     rows = Rows(shards.train, shards.vocabulary, length=training.length, seed=training.seed)
     same = steady(objective, rows, config.objective)
     place, new = config.out / "hours.json", dict[str, Any]()
@@ -143,10 +155,9 @@ def _written(config: SearchConfig, hours: Hours) -> SearchResult:
         DivergedError: every trial diverged.
     """
     trials = hours.trials
-    finite = [trial for trial in trials.kept if math.isfinite(trial.loss)]
-    if not finite:
+    if not trials.finite:
         raise DivergedError(f"{config.out}: every trial diverged. Search in another --out, {LOWER_RATES}")
-    best = min(finite, key=lambda trial: (-trial.budget, trial.loss))
+    best = min(trials.finite, key=lambda trial: (-trial.budget, trial.loss))
     run = trials.configured(best.candidate, best.budget)
     labels = {trial.candidate.label for trial in trials.kept}
     write_text(config.out / RECIPE, recipe_file(config, best, run, len(labels) - 1))

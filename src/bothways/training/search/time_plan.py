@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from bothways.errors import ModelError, UsageError
+from bothways.training.pretraining.config import PretrainConfig
 from bothways.training.pretraining.dry_run import STEPS, estimate_run
 from bothways.training.search.candidates import SearchCandidate
 from bothways.training.search.config import SearchConfig
@@ -19,6 +20,7 @@ HOUR = 3600.0
 SAFE = 0.95  # of the hours is dealt out: a machine that others use, too, is not always as fast
 LEAST_STEPS = 60  # of the shortest trial: the first 20 say how many it has, and are over before its rate falls
 WARMUP = 0.2  # of the shortest trial, at most
+VOCABULARY = 8  # whatever the text's: the body counts
 AROUND = 3.0  # a run also starts Python, saves its model and writes a report: times what is around a rehearsal's steps
 
 
@@ -63,18 +65,16 @@ def plan_time(config: SearchConfig, device: str | None, steady: bool, clock: Cal
         BothwaysError: whatever would stop the run at its start.
     """
     began = clock()
-    told = estimate_run(config.run(SearchCandidate(), 1.0, warmup=1), device=device)
+    default = config.run(SearchCandidate(), 1.0, warmup=1)
+    told = estimate_run(default, device=device, share=config.processes)
     took, pace = clock() - began, told.seconds / told.steps
     around = max(0.0, took - STEPS * pace) * AROUND
-    stages, default = config.stages(), config.default()
 
     def share(candidate: SearchCandidate) -> float:
         return reused(config.run(candidate, 1.0, warmup=1).training) if steady else 0.0
 
-    worst = WorstCase.of(stages, default, share)
-    own = default.get("training.step_tokens")
-    sizes = [one for stage in stages for one in stage.get("training.step_tokens", ())]
-    slowest = pace * (max(sizes) / own if own and sizes else 1.0)
+    worst = WorstCase.of(config.stages(), config.default(), share)
+    slowest = pace * max(_work(config.run(one, 1.0, warmup=1)) for one in config.candidates()) / _work(default)
     least = (took + worst.runs * around + worst.units * LEAST_STEPS * slowest) / SAFE / HOUR
     if config.hours < least:
         raise UsageError(
@@ -85,6 +85,11 @@ def plan_time(config: SearchConfig, device: str | None, steady: bool, clock: Cal
         )
     unit = (config.hours * HOUR * SAFE - took - worst.runs * around) / worst.units
     return TimePlan(unit, around, max(1, int(WARMUP * unit / slowest)))
+
+
+def _work(run: PretrainConfig) -> int:
+    """What a step takes, as far as shapes and tokens say."""
+    return run.training.places * run.model_config_for(VOCABULARY).body_parameters
 
 
 def rounded_up(hours: float) -> float:

@@ -22,6 +22,7 @@ from bothways.training.run_folder import RunFolder
 from bothways.training.schedule import decay_start
 from bothways.training.search.candidates import SearchCandidate
 from bothways.training.search.halving import Trial
+from bothways.training.state import checkpoints, read_record
 from bothways.training.workers import Workers
 
 SEED = 1000  # of the trials: text in an order that no run that counts reads
@@ -95,14 +96,20 @@ class Trials:
             return 0.0
         if folder.config(PretrainConfig).training.budget != config.training.budget:
             return 0.0  # what lies there is the shorter trial that it goes on from
-        done = max((line["seconds"] for line in folder.lines() if line["kind"] == "train"), default=0.0)
-        return max(0.0, float(done - self._start(folder, config, self.before(candidate, budget))[1]["seconds"]))
+        saved = checkpoints(folder.checkpoints)[-1:]  # a run that was killed goes on from there
+        done = max((float(read_record(one)["notes"]["seconds"]) for one in saved), default=0.0)
+        return max(0.0, done - float(self._start(folder, config, self.before(candidate, budget))[1]["seconds"]))
 
     def _keep(self, trial: Trial) -> Trial:
         self.kept.append(trial)
         self.gone.discard(trial.candidate.label)
         self.note()
         return trial
+
+    @property
+    def finite(self) -> list[Trial]:
+        """Those that did not diverge."""
+        return [trial for trial in self.kept if math.isfinite(trial.loss)]
 
     def folder(self, candidate: SearchCandidate, budget: float) -> Path:
         """Of its run: the same for all budgets where a run can go on."""
@@ -137,8 +144,15 @@ class Trials:
             return budget
         return 0.0 if before.over(budget) else budget - before.budget * self.reused(candidate)
 
-    def drop(self, candidate: SearchCandidate) -> None:
-        """Its checkpoints are deleted: its losses are all that is wanted of it."""
+    def drop(self, trial: Trial) -> None:
+        """The checkpoints of a trial that goes no further are deleted: its loss is all that is wanted of it.
+
+        Once: a search that goes on comes past it again, when a later one of the candidate may have checkpoints.
+        """
+        candidate = trial.candidate
+        later = any(one.candidate.label == candidate.label and one.budget > trial.budget for one in self.kept)
+        if later or candidate.label in self.gone:
+            return
         for folder in (self.place.parent / "trials").glob(f"{candidate.folder}*"):
             shutil.rmtree(RunFolder(folder).checkpoints, ignore_errors=True)
         self.gone.add(candidate.label)
