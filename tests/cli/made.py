@@ -16,8 +16,9 @@ def found(out: Path) -> dict[str, Any]:
 def budget() -> dict[str, Any]:
     """What a budget in words would give."""
     shares, sets = {"official": 0.5, "sum": 0.5, "mean": 0.5}, ("p[/b]", "q")
-    scores = {"left to right": {**shares, "low": 0.4, "high": 0.6, "ties": 0}}
+    scores = {"left to right": {**shares, "low": 0.4, "high": 0.6, "ties": 0, "items": 3}}
     point = {"words": 10, "tokens": 12, "step": 1, "seconds": 1.0, "next_accuracy": 0.1, "fill_accuracy": None}
     points = [{**point, "scores": dict.fromkeys(sets, scores)}]
     counted = {name: {"unigram": shares} for name in sets}
-    return {"pairs": dict.fromkeys(sets, 3), "parameters": 1000, "points": points, "counted": counted}
+    given = {"pairs": dict.fromkeys(sets, 3), "pairs_each": 3, "words": 10, "passes": 1, "parameters": 1000}
+    return {**given, "points": points, "counted": counted}

@@ -36,6 +36,13 @@ def test_flops_of_a_token() -> None:
     assert config.flops_per_token(length=100, predicted=0.5) == 3 * (body + attention + head)
 
 
+def test_flops_of_a_narrow_head() -> None:
+    """BERT's dense layer goes to the width of the table, and the logits are of that width."""
+    config = preset("base", vocabulary=1000, shape="classic").model_copy(update={"embedding_width": 128})
+    wide = config.flops_per_token(length=100, predicted=0.0)
+    assert config.flops_per_token(length=100, predicted=1.0) - wide == 3 * 2 * (768 * 128 + 128 * 1000)
+
+
 def test_an_unknown_size_lists_those_that_are_known() -> None:
     with pytest.raises(UsageError, match=r"unknown size 'tinny'.*Did you mean 'tiny'.*base, mini, small, tiny"):
         preset("tinny", vocabulary=100)

@@ -144,3 +144,17 @@ def test_a_spike_is_said_at_once_and_counted_and_halves_are_said_once() -> None:
         "out of memory at step 3: from here on micro-batches are read in 2 pieces",
     ]
     assert shown(lines[1:2], seconds_each=1)[-1].endswith("lr 3.0e-03  1 spike  -:--:-- left")
+
+
+def test_a_terminal_is_not_drawn_at_every_step_of_a_fast_run() -> None:
+    drawn, clock = list[bool](), Clock()
+    console = Console(file=io.StringIO(), force_terminal=True, width=110, color_system=None, markup=False)
+    with Display(clock=clock, plain=False, console=console) as show:
+        assert show._live
+        update = show._live.update
+        show._live.update = lambda panel, *, refresh: (drawn.append(refresh), update(panel, refresh=refresh))  # type: ignore[method-assign, assignment]
+        for step in range(1, 1001):
+            show(train(step, 1000))
+            clock.now += 0.01
+        show(VALIDATION)
+    assert 95 <= sum(drawn) <= 105 and drawn[-2:] == [True, True]

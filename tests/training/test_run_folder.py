@@ -174,3 +174,15 @@ def test_metrics_of_a_run_that_has_ended_are_what_they_were(folder: RunFolder) -
     path.write_text(path.read_text().replace("1", "3"))
     with pytest.raises(ModelError, match=r"metrics\.jsonl does not match its hash in .*manifest\.json"):
         folder.lines()
+
+
+def test_lines_are_on_the_disk_before_their_hash(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A power cut may take what is only in memory: a hash of lines that are lost would refuse the whole run."""
+    synced: list[str] = []
+    monkeypatch.setattr("bothways.training.run_folder.sync", lambda path: synced.append(path.name))
+    folder.append({"kind": "train", "step": 1})
+    folder.note(status="running")
+    assert synced == []
+    folder.note(status="done")
+    folder.save(state_of(small_model()))
+    assert synced == ["metrics.jsonl"] * 2

@@ -114,7 +114,7 @@ class RunFolder:
         save_state(state, self.checkpoints, write=self.writes)
 
     def _metrics(self) -> dict[str, Any]:
-        """{"bytes", "sha256"} of metrics.jsonl, which is on the disk first: a power cut leaves no hash of lost lines."""
+        """{"bytes", "sha256"} of metrics.jsonl, on the disk first: a power cut leaves no hash of lost lines."""
         path = self.path / "metrics.jsonl"
         content = path.read_bytes() if path.is_file() else b""
         if content:

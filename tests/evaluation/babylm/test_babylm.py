@@ -22,7 +22,7 @@ from bothways.errors import BothwaysError, DataError, Stopped, UsageError
 from bothways.evaluation.babylm import BabyLMConfig, babylm, curve, scores
 from bothways.evaluation.babylm.config import tokens_of_a_pass
 from bothways.evaluation.babylm.page import compared, render
-from bothways.evaluation.babylm.published import PUBLISHED
+from bothways.evaluation.babylm.published import PUBLISHED, differs
 from bothways.evaluation.babylm.scores import judged
 from bothways.evaluation.babylm.table import tables
 from bothways.evaluation.comparison.eval_data import Pairs
@@ -169,6 +169,16 @@ def test_the_page_and_the_table_say_whose_figures_these_are(
     assert [row.name for row in rows].count("This model") == 2 and len(rows) == 2 + 3 + len(PUBLISHED)
 
 
+def test_the_page_says_which_budget_it_was_and_how_many_pairs_were_scored(finished: Finished) -> None:
+    _, result, _ = finished
+    assert "Under BabyLM&#39;s cap (10M words, each read 10 times at most)" in render(result)
+    assert "they read 10,000,000 words 10 times, this model 3,000 2 times" in differs(result)
+    assert "they read 10,000,000" not in differs({**result, "words": 10_000_000, "passes": 10})
+    more = render({**result, "words": 10**8, "pairs": {"pairs": 20}})
+    assert "Not under BabyLM&#39;s cap" in more and "100,000,000 words, each read 2 times at most" in more
+    assert "12 pairs of pairs; 8 with unknown tokens left out" in more
+
+
 def test_the_command_goes_on_where_it_was_begun(finished: Finished, tmp_path: Path) -> None:
     config, _, _ = finished
     (tmp_path / "same.yaml").write_text(dump(config), encoding="utf-8")
@@ -238,3 +248,12 @@ def test_other_settings_in_the_same_folder_are_refused(finished: Finished) -> No
     config, _, _ = finished
     with pytest.raises(UsageError, match="holds a budget with words 3000"):
         babylm(config.model_copy(update={"words": 2000}))
+
+
+def test_files_of_a_folder_are_paradigms(make: Make, tmp_path: Path) -> None:
+    (tmp_path / "supplement").mkdir()
+    for name, count in (("hypernym", 3), ("turns", 1)):
+        lines = [json.dumps({"good": f"a{i}", "bad": f"b{i}"}) for i in range(count)]
+        (tmp_path / "supplement" / f"{name}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    found = scores.read_pairs([tmp_path / "supplement"], each=2)["supplement"]
+    assert found.paradigm == ["hypernym", "hypernym", "turns"]

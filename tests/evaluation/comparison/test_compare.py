@@ -155,6 +155,8 @@ def test_stopped_it_goes_on_and_comes_to_the_same(compared: Path, configured: Co
         ({"objectives": ("1/2 causal + 1/2 electra",)}, "share"),
         ({"objectives": ("tlm",)}, "needs shards with"),
         ({"size": "gigantic"}, "gigantic"),
+        ({"training": {"budget": "2h"}}, "training.budget is given by the comparison: set --budget instead"),
+        ({"training": {"seed": 7}}, "training.seed is given by the comparison: set --seeds instead"),
     ],
 )
 def test_what_cannot_be_compared_is_said_before_anything_is_trained(

@@ -109,3 +109,13 @@ def test_sides_that_do_not_fit(tmp_path: Path) -> None:
     ):
         with pytest.raises(DataError, match=said):
             read_sides("classify", left, right)
+
+
+def test_a_file_of_a_folder_is_a_paradigm_where_its_records_name_none(tmp_path: Path) -> None:
+    """As BabyLM's pipeline has it: of files of unequal size, each counts alike."""
+    records = [{"good": f"good {i}", "bad": f"bad {i}"} for i in range(3)]
+    files = (written(tmp_path / "hypernym.jsonl.gz", *records), written(tmp_path / "turns.jsonl", *records[:1]))
+    assert Pairs.read(files, each=2, by_file=True).paradigm == ["hypernym", "hypernym", "turns"]
+    assert Pairs.read(files, each=2).paradigm == ["", "", ""]
+    named = written(tmp_path / "named.jsonl", pair(0, "own"))
+    assert Pairs.read((named,), each=2, by_file=True).paradigm == ["own"]

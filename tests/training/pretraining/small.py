@@ -88,8 +88,8 @@ def waiting(step: int) -> Callable[[dict[str, Any]], None]:
     return show
 
 
-def clocked(monkeypatch: pytest.MonkeyPatch, pace: Callable[[int], float]) -> None:
-    """A clock by which a step takes so many seconds, by its number, and all else none."""
+def clocked(monkeypatch: pytest.MonkeyPatch, pace: Callable[[int], float]) -> SimpleNamespace:
+    """A clock, `now`, by which a step takes so many seconds, by its number, and all else none."""
     clock = SimpleNamespace(now=0.0, perf_counter=lambda: clock.now)
 
     def timed(*args: Any, **options: Any) -> Iterator[Report]:
@@ -100,6 +100,7 @@ def clocked(monkeypatch: pytest.MonkeyPatch, pace: Callable[[int], float]) -> No
     monkeypatch.setattr("bothways.training.fit.train", timed)
     for module in ("fit", "pretraining.run", "pretraining.pace"):
         monkeypatch.setattr(f"bothways.training.{module}.time", clock)
+    return clock
 
 
 def run_until(config: PretrainConfig, step: int, *, resume: bool = False) -> None:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bothways.errors import UsageError
-from bothways.training.pretraining import pretrain
+from bothways.training.pretraining import pretrain, run
 from bothways.training.pretraining.config import PretrainConfig
 from bothways.training.pretraining.flops import Cost
 from bothways.training.pretraining.pace import mean_pace
+from bothways.training.pretraining.run import save
 from bothways.training.run_folder import RunFolder
 from bothways.training.state import checkpoints
 from tests.training.pretraining.small import (
@@ -109,6 +111,37 @@ def test_a_run_that_is_stopped_knows_the_number_of_its_last_validation(
     whole = pretrain(config.model_copy(update={"out": tmp_path / "whole"}))
     assert steps_of(config.out) == steps_of(whole) == total
     assert_same_weights(config.out, whole)
+
+
+def test_validations_take_a_fifth_of_a_budget_in_seconds(
+    shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One takes 0.2 s of 4 s: at most four in place of the ten that were asked for, and the rest is for steps."""
+    monkeypatch.setattr("bothways.training.pretraining.run.MEASURED_STEPS", 3)
+    clock = clocked(monkeypatch, lambda step: 0.05)
+    evaluate = run.evaluate_words
+
+    def slow(*args: Any) -> Any:
+        clock.now += 0.1
+        return evaluate(*args)
+
+    monkeypatch.setattr(run, "evaluate_words", slow)
+    config = configuration(
+        shards, tmp_path / "run", "training.budget.seconds=4", "training.validate_every=0.1", objective="mlm"
+    )
+    pretrain(config)
+    looks = [line["step"] for line in lines(config.out) if line["kind"] == "validation"]
+    assert looks[0] == 0 and 2 <= len(looks) - 1 <= 4
+    assert steps_of(config.out) * 0.05 + (len(looks) - 1) * 0.2 == pytest.approx(4, rel=0.06)
+
+
+def test_a_slow_run_is_saved_within_minutes(shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A step takes four minutes: a kill costs at most three of them, though `save_every` is five hundred."""
+    clocked(monkeypatch, lambda step: 240.0)
+    saved: list[int] = []
+    monkeypatch.setattr(run, "save", lambda one: (saved.append(one.state.step), save(one)))
+    pretrain(configuration(shards, tmp_path / "run", "training.save_every=500", "training.validate_every=1"))
+    assert saved == [3, 6, 8, 11, 12]  # of 12, the rate falls from the eighth on
 
 
 @pytest.mark.parametrize("stopped", [None, 3, 7])

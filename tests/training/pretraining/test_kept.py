@@ -62,3 +62,9 @@ def test_a_prolonged_run_forgets_those_of_the_rate_that_fell(shards: Path, tmp_p
 def test_a_count_of_no_tokens_is_refused(shards: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="expected numbers above 0"):
         configuration(shards, tmp_path / "run", "training.keep_at=[0]")
+
+
+def test_one_beyond_the_end_is_refused(shards: Path, tmp_path: Path) -> None:
+    config = configuration(shards, tmp_path / "run", "training.keep_at=[1, 5000]")
+    with pytest.raises(UsageError, match=r"keep_at: 5000 tokens are more than the 3,072 that the run reads"):
+        pretrain(config)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,14 +11,16 @@ import numpy as np
 import pytest
 import torch
 
-from bothways.batch import Batch
+from bothways.batch import Batch, Target
 from bothways.corpus import Rows, Shards
 from bothways.errors import DataError
 from bothways.objectives import Objective, build
 from bothways.training.config import TrainingConfig
-from bothways.training.evaluate import bits_per_byte, evaluate_losses
+from bothways.training.evaluate import bits_per_byte, evaluate_losses, evaluate_words
+from bothways.training.pretraining import run
 from bothways.training.pretraining.batches import (
     TrainingBatches,
+    _of_few_lengths,
     probes,
     validation_batches,
     validation_rows,
@@ -67,6 +70,19 @@ def test_targets_come_in_few_lengths(shards: Path) -> None:
             assert bool(real[:count].all()) and len(target.at) - count < 32
             assert bool((target.at[count:] == target.at[count - 1]).all())
             assert bool((target.labels[count:] == target.labels[count - 1]).all())
+
+
+def test_labels_of_several_numbers_are_repeated_whole_and_groups_are_left_alone(shards: Path) -> None:
+    """What an objective of one's own may have: soft labels [N, C], spans [N, K], targets that are weighed together."""
+    _, objective, rows = opened(shards)
+    row = TrainingBatches(rows, objective, CONFIG)(0, 0.0)[0]
+    soft = Target("words", torch.arange(3), torch.rand(3, 5), torch.ones(3), "soft")
+    spans = Target("words", torch.arange(6).reshape(3, 2), torch.arange(3), torch.ones(3), "spans")
+    grouped = Target("words", torch.arange(3), torch.arange(3), torch.ones(3), "grouped", torch.arange(3))
+    found = _of_few_lengths(replace(row, targets=(soft, spans, grouped))).targets
+    assert [tuple(one.labels.shape) for one in found] == [(32, 5), (32,), (3,)]
+    assert [tuple(one.at.shape) for one in found] == [(32,), (32, 2), (3,)]
+    assert [float(one.weight.sum()) for one in found] == [3.0] * 3
 
 
 def test_each_row_once_an_epoch(little: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -156,3 +172,18 @@ def test_a_bound_is_validated_by_its_weights(objective: str, shards: Path, tmp_p
     _validate(run, SimpleNamespace(tell=lines.append))
     _, expected = evaluate_losses(lambda batch: run.work.losses(batch, torch.Generator()), run.validation)
     assert lines[0]["losses"] == pytest.approx(expected, rel=1e-6)
+
+
+def test_causal_is_its_own_probe_and_is_measured_once(
+    shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr(run, "evaluate_words", lambda model, batches: asked.append(1) or evaluate_words(model, batches))
+    lines: list[dict[str, Any]] = []
+    with team_of(device="cpu") as team:
+        made = set_up(configuration(shards, tmp_path / "run", objective="causal"), team, resume=False)
+        _validate(made, SimpleNamespace(tell=lines.append))  # type: ignore[arg-type]
+    assert len(asked) == 1 and made.probes["next"] is made.validation
+    rows = validation_rows(made.shards, made.config.training)
+    own = evaluate_words(made.model, validation_batches(made.objective, rows, made.config.training))["causal"]
+    assert lines[0]["losses"] == {"causal": own.nats} and lines[0]["next_accuracy"] == own.accuracy

@@ -39,7 +39,7 @@ def best_at(rate: float, *, diverges_from: float = math.inf) -> Loss:
 def test_the_better_half_goes_on() -> None:
     tried, dropped = MadeUp(best_at(2.0)), list[str]()
     rungs = successive_halving(
-        rates(0.25, 0.5, 1, 2, 4), (1, 2, 4), tried, dropped=lambda one: dropped.append(one.label)
+        rates(0.25, 0.5, 1, 2, 4), (1, 2, 4), tried, dropped=lambda one: dropped.append(one.candidate.label)
     )
     assert [[trial.candidate.rate for trial in rung] for rung in rungs] == [[2, 1, 4, 0.5, 0.25], [2, 1, 4], [2, 1]]
     assert dropped == ["rate x 0.5", "rate x 0.25", "rate x 4", "default"]
@@ -116,7 +116,7 @@ def test_a_stage_is_tried_around_the_best_of_the_one_before_which_is_not_tried_a
         return sum(one.settings.get(name) != value for name, value in wanted.items()) + one.rate / 10 - budget / 100
 
     tried, dropped = MadeUp(loss), list[str]()
-    best = walk(stages, default, 1.0, tried, lambda one: dropped.append(one.label))
+    best = walk(stages, default, 1.0, tried, lambda one: dropped.append(one.candidate.label))
     assert best.settings == {"training.optimiser.name": "adamw", "training.step_tokens": 128} and best.rate == 0.5
     assert "optimiser.name adamw, step_tokens 128, rate x 0.5" in {label for label, _ in tried.done}
     assert not {label for label, _ in tried.done if label.startswith("step_tokens")}  # not with the worse optimiser

@@ -13,13 +13,14 @@ import pytest
 
 import bothways
 from bothways.config import load_config, read, with_settings
-from bothways.errors import DataError, DivergedError, Stopped, UsageError
+from bothways.errors import DataError, DivergedError, MachineError, Stopped, UsageError
 from bothways.training.pretraining import PretrainConfig
 from bothways.training.pretraining.dry_run import DryRunEstimate
 from bothways.training.search import SearchConfig, run, search, time_plan
 from bothways.training.search.candidates import SearchCandidate
 from bothways.training.search.halving import Trial
 from bothways.training.search.plan import WorstCase
+from bothways.training.search.recipe import recipe_file
 from bothways.training.search.trials import Trials
 from bothways.training.workers import Workers
 
@@ -162,6 +163,7 @@ def test_hours_are_rounded_up() -> None:
         ({"processes": 3}, UsageError, "step_tokens must be a multiple"),
         ({"processes": 3, "space": ()}, UsageError, "step_tokens must be a multiple"),
         ({"space": [{"rate": [1.0]}]}, UsageError, "nothing is to be chosen"),
+        ({"space": [{"rate": [0.5, 1.0]}, {"model.feed_forward.gated": [True, False]}]}, Exception, "gated"),
         ({"objective": "mlmm"}, UsageError, "mlmm"),
         ({"objective": "tlm"}, DataError, "pairs"),
         ({"start": "nowhere"}, Exception, "nowhere"),
@@ -203,6 +205,10 @@ def test_a_value_that_the_size_has_already_is_the_default(configured: Make) -> N
     config = configured(model={}, size="tiny", space=[{"model.layers": [3, 4]}])
     assert config.default() == {"model.layers": 4}
     assert SearchCandidate().changed({"model.layers": 4}, config.default()) == SearchCandidate()
+    betas = "training.optimiser.betas"
+    other = configured(space=[{betas: [[0.9, 0.98], [0.9, 0.999]]}])
+    assert SearchCandidate().changed({betas: other.default()[betas]}, other.default()) == SearchCandidate()
+    assert isinstance(other.default()[betas], list)
 
 
 def test_what_is_given_for_all_runs_is_not_searched_for(configured: Make) -> None:
@@ -211,6 +217,11 @@ def test_what_is_given_for_all_runs_is_not_searched_for(configured: Make) -> Non
 
     assert names() == {"training.optimiser.name", "rate", "training.step_tokens", "training.schedule.decay"}
     assert names(optimiser={"name": "lamb"}, schedule={"decay": 0.5}) == {"rate", "training.step_tokens"}
+    assert names(optimiser={"weight_decay": 0.1}, schedule={"floor": 0.1}) == names()
+    assert "training.optimiser.name" not in names(optimiser={"learning_rate": 0.1})
+    given = configured(space=(), training={"length": 32, "schedule": {"warmup_steps": 300}})
+    assert given.run(SearchCandidate(), 1.0, warmup=7).training.schedule.warmup_steps == 300
+    assert configured(training={"length": 32}).run(SearchCandidate(), 1.0, warmup=7).training.schedule.warmup_steps == 7
     assert names(step_tokens=128) == {"training.optimiser.name", "rate", "training.schedule.decay"}
 
 
@@ -218,3 +229,43 @@ def test_if_every_trial_diverges_it_is_said(configured: Make, brief: None, monke
     monkeypatch.setattr("bothways.training.search.trials.held_out_loss", lambda *_: float("inf"))
     with pytest.raises(DivergedError, match="every trial diverged"):
         search(configured())
+
+
+def test_where_a_trial_fails_what_was_found_is_a_recipe(
+    configured: Make, brief: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where one is killed for its memory."""
+    config, train = configured(), Workers.train
+
+    def fail(workers: Workers, run: Any, label: str) -> Any:
+        if len([*config.out.glob("trials/*")]) > 1:
+            raise MachineError("killed, exit code -9")
+        return train(workers, run, label)
+
+    monkeypatch.setattr(Workers, "train", fail)
+    said: list[str] = []
+    with pytest.raises(MachineError, match="exit code -9"):
+        search(config, say=said.append)
+    assert "what is best so far" in said[-1] and load_config(config.out / "recipe.py")["objective"] == "mlm"
+
+
+def test_several_processes_stand_in_the_recipe_and_in_what_is_timed(configured: Make) -> None:
+    """48 rows a step, 32 at once: one process alone could not split them so."""
+    training = {"length": 32, "step_tokens": 1536, "micro_tokens": 1024}
+    config = configured(processes=2, training=training, hours=100.0)
+    config.check()
+    assert time_plan.plan_time(config, "cpu", True, iter(range(9)).__next__).unit > 0
+    best = Trial(SearchCandidate(), 60.0, 3.0, 10, 0, 1.0, 60.0, 60.0)
+    text = recipe_file(config, best, config.run(SearchCandidate(), 60.0, warmup=1), others=1)
+    assert "--config THIS_FILE --out RUN --processes 2" in text
+    assert "--processes" not in recipe_file(configured(), best, config.run(SearchCandidate(), 60.0, warmup=1), others=1)
+
+
+def test_a_deeper_candidate_is_given_the_time_that_it_takes(configured: Make) -> None:
+    """Twelve layers in place of one: its shortest trial has sixty steps all the same."""
+    plain, deep = (configured(hours=100.0, space=[{"rate": [0.5, 1.0]}, *more]) for more in ((), [DEEP]))
+    times = [time_plan.plan_time(one, "cpu", True, iter(range(9)).__next__) for one in (plain, deep)]
+    assert times[1].warmup < times[0].warmup  # a share of fewer, longer steps
+
+
+DEEP = {"model.layers": [1, 12]}

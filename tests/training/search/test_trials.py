@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -95,12 +96,39 @@ def test_what_was_tried_is_not_tried_again_after_a_kill(trials: Callable[..., Tr
 
 def test_a_trial_that_was_dropped_begins_anew(trials: Callable[..., Trials]) -> None:
     tried = trials()
-    tried(SearchCandidate(), 5)
-    tried.drop(SearchCandidate())
+    tried.drop(tried(SearchCandidate(), 5))
     assert not RunFolder(tried.folder(SearchCandidate(), 5)).checkpoints.exists()
     assert trials().cost(SearchCandidate(), 10) == 10
     found = tried(SearchCandidate(), 10)
     assert (found.began, found.steps) == (0, 10) and tried(SearchCandidate(), 20).began == 7
+
+
+def test_going_past_a_dropped_trial_again_keeps_what_came_later(trials: Callable[..., Trials]) -> None:
+    """A search that goes on drops what it had dropped before; the candidate may have been tried anew since."""
+    tried, plain = trials(), SearchCandidate()
+    short = tried(plain, 5)
+    tried.drop(short)
+    tried.workers.train(tried.configured(plain, 10).model_copy(update={"out": tried.folder(plain, 10)}), "stopped")
+    saved = RunFolder(tried.folder(plain, 10)).checkpoints
+    for again in (trials(), tried):  # begun, and not noted yet; then noted
+        again.drop(short)
+        assert [*saved.iterdir()]
+        tried(plain, 10)
+    assert trials().cost(plain, 20) < 20  # it goes on
+
+
+def test_a_trial_that_was_killed_has_behind_it_what_its_checkpoint_has(trials: Callable[..., Trials]) -> None:
+    tried, plain = trials(), SearchCandidate()
+    tried(plain, 10)
+    tried.kept.clear()
+    folder = RunFolder(tried.folder(plain, 10))
+    assert tried.begun(plain, 10) > 0
+    for saved in folder.checkpoints.iterdir():
+        if saved.name != "step-7":
+            shutil.rmtree(saved)
+    assert tried.begun(plain, 10) == pytest.approx(folder.last("train", step=7)["seconds"], abs=2e-3)
+    shutil.rmtree(folder.checkpoints)
+    assert tried.begun(plain, 10) == 0.0
 
 
 @pytest.mark.parametrize("schedule", [{"shape": "cosine"}, {"shape": "linear"}])

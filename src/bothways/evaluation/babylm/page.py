@@ -19,7 +19,8 @@ WORDS = {
     "BabyLM's rule": "The larger sum of log-probabilities, in float32; of two that are alike the first, which is the "
     "good sentence. A model that gives all sentences the same probability wins every pair.",
     "a tie is a half": "The same sums; two within 1e-4 nats are a tie, and win half a pair.",
-    "mean per token": "The mean log-probability of a token, which does not favour the shorter sentence; a tie is a half.",
+    "mean per token": "The mean log-probability of a token, which does not favour the shorter sentence; a tie is "
+    "a half.",
     "left to right": "The sum over a sentence's tokens, each predicted from those before it.",
     "pseudo-log-likelihood": "The sum over its tokens, each hidden alone among all others (Salazar et al. 2020).",
     "unigram, bigram, trigram": "Models that only count the training text (interpolated modified Kneser-Ney).",
@@ -133,7 +134,8 @@ def _charts(result: dict[str, Any]) -> Iterator[Chart]:
             ]
             levels = [("chance", 0.5), *((gram, one[rule]) for gram, one in result["counted"][name].items())]
             title = f"{name}: {RULES[rule]}"
-            told = f"{caption} Dashed: chance, and n-grams of the same text (at most {compact(COUNT_AT_MOST)} tokens of it)."
+            most = compact(COUNT_AT_MOST)
+            told = f"{caption} Dashed: chance, and n-grams of the same text (at most {most} tokens of it)."
             yield Chart(title, told, curves, levels, whole=True)
 
 

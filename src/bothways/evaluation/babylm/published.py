@@ -58,7 +58,7 @@ def differs(result: Mapping[str, Any]) -> str:
     own = result["words"], result["passes"]
     budget = "" if own == CAP else f"they read {words:,} words {passes} times, this model {own[0]:,} {own[1]} times; "
     return (
-        f"What differs: {budget}they read BabyLM's corpus, this model your own text; they are scored on all pairs of the "
-        f"filtered BLiMP of the evaluation pipeline, this one on the first {result['pairs_each']:,} of each paradigm that "
-        "you gave; and seeds alone move BLiMP by 0.75 points (standard deviation)."
+        f"What differs: {budget}they read BabyLM's corpus, this model your own text; they are scored on all pairs of "
+        f"the filtered BLiMP of the evaluation pipeline, this one on the first {result['pairs_each']:,} of each "
+        "paradigm that you gave; and seeds alone move BLiMP by 0.75 points (standard deviation)."
     )
