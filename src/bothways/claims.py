@@ -92,7 +92,8 @@ def _locked(lock: Path, out: Path, patience: float) -> int:
                 f"{out} is being written by {owner}. Wait until that has ended, or name another place."
             ) from None
         except OSError as error:
-            if error.errno not in _KNOWS_NO_LOCKS:
+            # NFS locks only what may be written, and what another user's killed command left may not.
+            if error.errno not in (*_KNOWS_NO_LOCKS, *(() if ours else (errno.EBADF,))):
                 os.close(handle)
                 raise
         if not _is_still(handle, lock):  # the one before left in this very moment

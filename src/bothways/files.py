@@ -10,7 +10,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -151,12 +151,26 @@ def take_place(new: Path, folder: Path) -> None:
         sync(path)
     sync(new)
     with shielded():  # where names cannot be exchanged, there would be none between the two renames
-        old = None if not folder.exists() else new if _exchanged(new, folder) else _renamed(folder)
+        old = (
+            None
+            if not (folder.exists() or folder.is_symlink())
+            else new
+            if _exchanged(new, folder)
+            else _renamed(folder)
+        )
         if old is not new:
             new.rename(folder)
         sync(folder.parent)
     if old is not None:
-        shutil.rmtree(old)
+        _remove(old)
+
+
+def _remove(folder: Path) -> None:
+    """Of a link to a folder the link alone."""
+    if folder.is_symlink():
+        folder.unlink()
+    else:
+        shutil.rmtree(folder)
 
 
 def _exchanged(one: Path, other: Path) -> bool:
@@ -167,12 +181,13 @@ def _exchanged(one: Path, other: Path) -> bool:
 
 def delete(folder: Path) -> None:
     """Takes its name away first: what is left by a kill half-way cannot be taken for what it was."""
-    shutil.rmtree(_renamed(folder))
+    _remove(_renamed(folder))
 
 
 def _renamed(folder: Path) -> Path:
     rest = folder.with_name(f".{folder.name}.gone")
-    shutil.rmtree(rest, ignore_errors=True)
+    with suppress(OSError):
+        _remove(rest)
     return folder.rename(rest)
 
 

@@ -132,6 +132,20 @@ def read_yaml(path: Path, *, error: type[BothwaysError]) -> Any:
         raise error(f"{path}: cannot be read as YAML: {wrong}") from None
 
 
+class _EachKeyOnce(yaml.SafeLoader):
+    """Of a key that stands twice YAML's own loader forgets the first, silently."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value if isinstance(node, yaml.MappingNode) else ():
+            if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
+                if key.value in seen:
+                    line = key.start_mark.line + 1
+                    raise yaml.YAMLError(f"line {line}: expected each key once, got {key.value!r} again")
+                seen.add(key.value)
+        return super().construct_mapping(node, deep=deep)
+
+
 def parse_yaml(text: str) -> Any:
     """What a YAML text says, as the values that JSON has.
 
@@ -139,7 +153,7 @@ def parse_yaml(text: str) -> Any:
         UnreadableError: no YAML, other values (a date), or more of them, or deeper, than any configuration has.
     """
     try:
-        value = yaml.safe_load(text)
+        value = yaml.load(text, Loader=_EachKeyOnce)  # a SafeLoader
     except yaml.YAMLError as error:
         raise UnreadableError(" ".join(str(error).split())) from None
     except RecursionError:

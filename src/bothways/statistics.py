@@ -18,6 +18,8 @@ from functools import cache
 
 import numpy as np
 
+from bothways.errors import DataError
+
 CONFIDENCE = 0.95
 RESAMPLES = 1000
 OF_SCORES = 200
@@ -266,11 +268,16 @@ def compared(value: np.ndarray, weight: np.ndarray) -> Compared:
     Args:
         value: [K, S, N] of the same N items each.
         weight: [K, S, N]; a figure is the sum of the values by that of the weights.
+
+    Raises:
+        DataError: a single item.
     """
     figures = value.sum(2) / weight.sum(2)  # [K, S]
     objectives, seeds = figures.shape
     count = value.shape[2]
-    of_items = _item_errors(value, weight) ** 2 * count / max(count - 1, 1)
+    if count == 1:
+        raise DataError("expected two items or more to compare on, got one: from one nothing is known of others")
+    of_items = _item_errors(value, weight) ** 2 * count / (count - 1)
     if objectives == 1:
         return Compared(figures, figures.mean(1), np.zeros((1, 1)), math.nan)
     if seeds == 1:

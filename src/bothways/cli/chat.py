@@ -182,6 +182,7 @@ class Talk:
     before  the other conversations of that file
     resumed the numbers of the conversations, in the file that was loaded, which are gone on with
     asked   the questions so far
+    elsewhere  what stood in other files before the conversations were first saved there
     """
 
     conversations: dict[str, Conversation]
@@ -189,13 +190,14 @@ class Talk:
     before: list[Transcript] = field(default_factory=list)
     resumed: set[int] = field(default_factory=set)
     asked: list[str] = field(default_factory=list)
+    elsewhere: dict[Path, list[Transcript]] = field(default_factory=dict)
 
     def each(self, do: Callable[[Conversation], Any]) -> list[Any]:
         """Does something with every conversation."""
         return [do(one) for one in self.conversations.values()]
 
     def resume(self, earlier: list[Transcript], path: Path | None) -> None:
-        """Goes on with the last conversation of each model; with the very last where none is named."""
+        """Goes on with the last conversation of each model; where there is one model, else with the very last."""
         from bothways.errors import DataError
 
         if path is None:
@@ -204,7 +206,9 @@ class Talk:
             raise DataError(f"{path}: expected a line of messages, got none")
         last = {one.model: number for number, one in enumerate(earlier)}
         for name, conversation in self.conversations.items():
-            number = last.get(name, len(earlier) - 1)
+            number = last.get(name, len(earlier) - 1 if len(self.conversations) == 1 else -1)
+            if number < 0:  # those of other models are theirs
+                continue
             conversation.messages = list(earlier[number].messages)
             self.resumed.add(number)
 
@@ -256,7 +260,9 @@ class Talk:
             return
         with claimed(place, kind="file"):
             here = self.kept is not None and place.resolve() == self.kept.resolve()
-            before = self.before if here else read_transcripts(place) if place.is_file() else []
+            if not here and place.resolve() not in self.elsewhere:
+                self.elsewhere[place.resolve()] = read_transcripts(place) if place.is_file() else []
+            before = self.before if here else self.elsewhere[place.resolve()]
             write_transcripts(place, [*before, *self._said()])
 
     def undo(self) -> bool:

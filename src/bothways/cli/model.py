@@ -20,6 +20,8 @@ from bothways.terminal import bold, dim, draw, say
 if TYPE_CHECKING:
     import numpy as np
 
+    from bothways.inference.decoding.options import Generation
+
 
 COMPARED = 20  # texts: more cosines fill no line
 
@@ -153,6 +155,8 @@ def generate(
     told: dict[str, Any] = {"file": config, "settings": settings, "example": "generate RUN TEXT"}
     configured(GenerationOptions, given, **told)  # what there is not is refused before a model is read
     model = load(run, device=device)
+    from bothways.inference.asking import CUT, cut_sources
+    from bothways.inference.decoding.generate import continues, source_room
     from bothways.inference.decoding.generate import generate as write
     from bothways.inference.writing import usual_values, writing_as
 
@@ -160,14 +164,26 @@ def generate(
     writes = engine.writes
     before = usual_values(writes) if writes else {}
     options = configured(GenerationOptions, given, before=before, **told)
-    alone = len(texts) == 1 and not prompts.source
+    alone = len(texts) == 1 and not prompts.source and options.num_return_sequences == 1
     if alone and not json and sys.stdout.isatty() and "backward" not in engine.abilities.decoding:
-        show_parts(itertools.chain(texts, model.stream(texts[0], options, head=task)))
+        before_it = texts if continues(engine, options) else []
+        show_parts(itertools.chain(before_it, model.stream(texts[0], options, head=task)))
         return None
-    written = prompts.each(lambda some, before: write(engine, GenerationRequest.each(some, options, before)))
+    room, cut, count = source_room(engine, options), 0, 0
+
+    def each(some: Sequence[str], before: int) -> list[Generation]:
+        nonlocal cut, count
+        cut, count = cut + (cut_sources(engine, some, room) if room is not None else 0), count + len(some)
+        return write(engine, GenerationRequest.each(some, options, before))
+
+    written = prompts.each(each)
     if json:
-        return print_each({"prompt": text, **asdict(one)} for text, one in written)
-    return _show_texts(one.full_text for _, one in written)
+        print_each({"prompt": text, **asdict(one)} for text, one in written)
+    else:
+        _show_texts(every.full_text for _, one in written for every in (one, *one.others))
+    if cut:
+        say(CUT.format(room, cut, count), error=True)
+    return None
 
 
 def _best(

@@ -51,8 +51,8 @@ def count(shards: Shards, stream: Stream, *, at_most: int | None = None) -> Coun
         text = is_text[some]
         words += int((starts & text).sum())
         tokens += np.bincount(some[text], minlength=len(tokens))
-    whole = [stream.token_count] if end == stream.token_count else []
-    lengths = np.diff([*np.concatenate(begins), *whole])
+    whole = np.array([stream.token_count] if end == stream.token_count else [], dtype=np.int64)
+    lengths = np.diff(np.concatenate([*begins, whole]))
     return Counts(lengths=lengths, words=words, text=int(tokens.sum()), tokens=tokens)
 
 

@@ -96,6 +96,10 @@ class Folder:
         return path.exists() and path.read_bytes() == self._request.encode()
 
 
+CUTTING = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt", "chat_template.jinja")
+"""Files of a model's folder that say how it cuts text into tokens."""
+
+
 def _request(sources: Sequence[Source], options: PrepareOptions) -> str:
     def state(path: Path) -> tuple[str, int, int]:
         found = path.stat()
@@ -105,14 +109,17 @@ def _request(sources: Sequence[Source], options: PrepareOptions) -> str:
         sides = (source.languages, source.fields) if source.languages else ()
         return source.name, source.weight, [state(path) for path in source.files], *sides
 
-    beside = [*options.exclude]
-    if options.tokenizer:
-        beside += sorted(options.tokenizer.iterdir()) if options.tokenizer.is_dir() else [options.tokenizer]
+    beside, tokenizer = [*options.exclude], options.tokenizer
+    if tokenizer and not tokenizer.is_dir():
+        beside.append(tokenizer)
+    # Of a run or a model only what says how it cuts text: it may have been trained further since.
+    cutting = [file for file in sorted(tokenizer.rglob("*")) if file.name in CUTTING] if tokenizer else []
     record = {
         "version": VERSION,
         "python": sys.version,
         "options": options.model_dump(mode="json"),
         "sources": [asked(source) for source in sources],
         "beside": [state(path) for path in beside if path.exists()],
+        "cutting": [(str(file), hashlib.sha256(file.read_bytes()).hexdigest()) for file in cutting],
     }
     return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()

@@ -76,7 +76,7 @@ def lines(path: Path) -> Iterator[tuple[int, str | ParseFailure]]:
         DataError: the file is not there, or may not be read.
     """
     try:
-        with PACKED.get(path.suffix, open)(path, "rb") as stream:
+        with PACKED.get(path.suffix.lower(), open)(path, "rb") as stream:
             yield from lines_of(stream)
     except (EOFError, gzip.BadGzipFile, zlib.error, zstd.ZstdError) as error:
         raise BrokenFileError(f"expected a whole compressed file, got a broken one ({error})") from error

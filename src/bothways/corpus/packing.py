@@ -7,7 +7,7 @@
 
 A pair longer than a row is cut into parts of which each has its share of both sides: the first third of a sentence
 beside the first third of its translation. So every token of text stands in exactly one row of an epoch, and every row
-holds both sides of what it holds.
+holds both sides of what it holds; a side with fewer tokens than there are parts is empty in some of them.
 
 The rows are filled by best fit, the longest first (best-fit decreasing, Johnson 1974), once for all epochs; each epoch
 deals the parts of equal length anew among the places for that length. All of it is a function of the documents'

@@ -14,11 +14,13 @@ from typing import Any
 from bothways.corpus.lines import LONGEST, ParseFailure, Skip, kept, lines, refuse
 from bothways.corpus.options import PrepareOptions
 from bothways.corpus.records import RECORDS, read_records, suffix_of
-from bothways.errors import DataError, UsageError
+from bothways.errors import UsageError
 
 FORMATS = (".txt", *RECORDS)
 """What can be read, by suffix; all but Parquet also with .gz or .zst after it."""
 
+TOO_LONG = f"expected documents of at most {LONGEST >> 20} Mi characters, got a longer one"
+PART = "Part documents by blank lines, or take every line as one: --documents lines."
 Parts = tuple[str, ...]
 """What stands in the fields that were asked for."""
 
@@ -76,9 +78,7 @@ class DocumentReader:
         if self.options.documents == "lines":
             for _, number, line in found:
                 if len(line) > LONGEST:
-                    self.skip(
-                        path, number, f"expected documents of at most {LONGEST >> 20} Mi characters, got a longer one"
-                    )
+                    self.skip(path, number, TOO_LONG)
                 else:
                     yield line
             return
@@ -86,15 +86,15 @@ class DocumentReader:
         size = 0
         for _, number, line in chain(found, [(0, 0, "")]):
             if line.strip() or (number and self.options.documents == "files"):
-                block.append(line)
                 size += len(line) + 1
-                if size > LONGEST:
-                    raise DataError(
-                        f"{path}, line {number}: expected documents of at most {LONGEST >> 20} Mi characters, got a "
-                        "longer one. Part documents by blank lines, or take every line as one: --documents lines."
-                    )
-            elif block:
-                yield "\n".join(block)
+                if size <= LONGEST:
+                    block.append(line)
+                elif block or size == len(line) + 1:  # the rest of it is passed over
+                    block = []
+                    self.skip(path, number, f"{TOO_LONG}. {PART}")
+            else:
+                if block:
+                    yield "\n".join(block)
                 block, size = [], 0
 
 

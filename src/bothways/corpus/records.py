@@ -61,7 +61,7 @@ def field_names(path: Path) -> tuple[str, ...]:
 
 def suffix_of(path: Path) -> str:
     """That of what is packed, in small letters."""
-    inner = Path(path.stem) if path.suffix in PACKED else path
+    inner = Path(path.stem) if path.suffix.lower() in PACKED else path
     return inner.suffix.lower()
 
 

@@ -25,7 +25,8 @@ from bothways.training.evaluate import NATS_IN_A_BIT
 NAME = "bits per byte"
 FEWEST = 2
 MOST = 100_000
-"""Tokens to read; whole documents from the beginning."""
+"""Tokens to read, about: documents from all of the split, each cut to a half of them."""
+AT_ONCE = 1 << 22  # tokens in memory, while documents are counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,20 +47,19 @@ class HeldOut:
     def read(cls, path: Path) -> HeldOut:
         """
         Raises:
-            DataError: no shards, or none with a whole held-out document.
+            DataError: no shards, or too few held-out documents.
         """
         shards = Shards.open(path)
-        stream, vocabulary = shards.validation, shards.vocabulary
-        tokens, _ = stream.read(0, min(MOST, stream.token_count))
-        starts = np.flatnonzero(tokens == vocabulary.cls)
-        ends = [*starts[1:], len(tokens)]
-        if len(tokens) < stream.token_count and len(starts) > 1:  # the last one may be cut
-            starts, ends = starts[:-1], ends[:-1]
-        texts_of = (tokens[a:b][tokens[a:b] != vocabulary.sep] for a, b in zip(starts, ends, strict=True))
-        rows = [np.append(row, vocabulary.sep) for row in texts_of]
-        whole = [row for row in rows if len(row) > 2 and vocabulary.unk not in row]
+        cls, sep = shards.vocabulary.cls, shards.vocabulary.sep
+        rows = [
+            np.concatenate([[cls], side[~np.isin(side, [cls, sep])], [sep]])
+            for tokens in _documents(shards)
+            for side in np.split(tokens, np.flatnonzero(tokens == sep))  # those of a pair are texts of their own
+        ]
+        rows = [row for row in rows if len(row) > 2]
+        whole = [row for row in rows if shards.vocabulary.unk not in row]
         if len(whole) < FEWEST:
-            raise DataError(f"{path}: expected {FEWEST} whole held-out documents or more, got {len(whole)}")
+            raise DataError(f"{path}: expected {FEWEST} held-out documents or more, got {len(whole)}")
         texts = [shards.tokenizer.decode(row[1:-1].tolist()) for row in whole]
         return cls(path, shards, texts, whole, len(rows) - len(whole))
 
@@ -101,3 +101,15 @@ def bits_per_byte(loaded: LanguageModel, held_out: HeldOut) -> Iterator[Probe]:
             f"{held_out.path}: expected {FEWEST} documents or more that the model's tokenizer can represent"
         )
     yield held_out.probe(-score(loaded.engine, [held_out.texts[i] for i in item], ended=True), item)
+
+
+def _documents(shards: Shards) -> Iterator[np.ndarray]:
+    """The held-out documents, evenly spread over all of the split where it has more than MOST tokens."""
+    stream, cls = shards.validation, shards.vocabulary.cls
+    parts = range(0, stream.token_count, AT_ONCE)
+    found = [np.flatnonzero(stream.read(a, min(a + AT_ONCE, stream.token_count))[0] == cls) + a for a in parts]
+    starts = np.concatenate([*found, np.empty(0, dtype=np.int64)])
+    ends = np.append(starts[1:], stream.token_count)
+    few = max(FEWEST, len(starts) * MOST // max(stream.token_count, 1))
+    for i in np.unique(np.linspace(0, len(starts) - 1, min(few, len(starts))).round().astype(int)):
+        yield stream.read(int(starts[i]), int(min(ends[i], starts[i] + MOST // FEWEST)))[0]

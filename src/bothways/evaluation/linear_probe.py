@@ -35,7 +35,7 @@ def linear_probe(
         inputs: features [train, D] and [test, D], or what `first` makes features of.
         labels: of both sides.
         strengths: inverse strengths of the penalty; of several, the best by 5-fold cross-validation on the training
-            side.
+            side, or as many folds as the commonest label has examples; the first where each has one.
         first: a transformer of scikit-learn's; None standardises features.
     """
     from sklearn.linear_model import LogisticRegression
@@ -47,7 +47,9 @@ def linear_probe(
         return np.asarray(np.asarray(labels[1]) == labels[0][0])
     classifier: Any = make_pipeline(first or StandardScaler(), LogisticRegression(C=strengths[0], max_iter=ITERATIONS))
     if len(strengths) > 1:
-        classifier = GridSearchCV(classifier, {"logisticregression__C": list(strengths)}, cv=FOLDS)
+        commonest = int(np.unique(labels[0], return_counts=True)[1].max())
+        if (folds := min(FOLDS, commonest)) > 1:  # else each label has one example, and none is left to choose by
+            classifier = GridSearchCV(classifier, {"logisticregression__C": list(strengths)}, cv=folds)
     return np.asarray(classifier.fit(inputs[0], labels[0]).predict(inputs[1]) == np.asarray(labels[1]))
 
 

@@ -14,12 +14,11 @@ import numpy as np
 from bothways.arguments import TextColumn, at_least, shown
 from bothways.errors import UsageError, unknown
 from bothways.inference.chatting import chat_prompt
-from bothways.inference.decoding.generate import generate
+from bothways.inference.decoding.generate import generate, source_room
 from bothways.inference.decoding.options import Generation, GenerationOptions, GenerationRequest, Options, Order
 from bothways.inference.engine import Engine
 from bothways.inference.pipeline import head_for
 from bothways.inference.writing import chatting_as, usual_options, writing_as
-from bothways.model.abilities import Writes
 from bothways.terminal import bar
 from bothways.text.chat import Message
 
@@ -191,11 +190,14 @@ def requests_of(
     """
     if options is not None and fields:
         raise UsageError(f"expected the options as a record or by their names, got both: {', '.join(fields)} too")
-    if engine.writes and not engine.writes.chat:
-        _warn_of_cut_sources(engine, engine.writes, [one for one in prompts if isinstance(one, str)])
     given = _fitting(options, len(prompts))
+    record = given[0] if isinstance(given, list) and given else given
+    if not isinstance(record, GenerationOptions):
+        record = usual_options(engine.writes, **fields) if engine.writes else GenerationOptions(**fields)
+    room, sources = source_room(engine, record), [one for one in prompts if isinstance(one, str)]
+    if room is not None and (cut := cut_sources(engine, sources, room)):
+        warnings.warn(CUT.format(room, cut, len(sources)), stacklevel=4)
     if not isinstance(given, list):
-        record = given or (usual_options(engine.writes, **fields) if engine.writes else GenerationOptions(**fields))
         return GenerationRequest.each(prompts, record)
     return [GenerationRequest(*pair) for pair in zip(prompts, given, strict=True)]
 
@@ -220,9 +222,9 @@ def _fitting(options: object, count: int) -> GenerationOptions | list[Generation
     return [*options]
 
 
-def _warn_of_cut_sources(engine: Engine, writes: Writes, sources: list[str]) -> None:
-    room = writes.room(engine.length)
-    if cut := sum(len(tokens) > room for tokens in engine.tokenizer.encode_batch(sources)):
-        warnings.warn(
-            f"cut to the {room} tokens of a source that the model reads: {cut} of {len(sources)}", stacklevel=5
-        )
+CUT = "cut to the {} tokens of a source that the model reads: {} of {}"
+
+
+def cut_sources(engine: Engine, sources: Sequence[str], room: int) -> int:
+    """How many sources have more tokens than are read of one."""
+    return sum(len(tokens) > room for tokens in engine.tokenizer.encode_batch(sources))

@@ -102,7 +102,7 @@ def _pooled(engine: Engine, texts: Sequence[str], reads: Reads, modules: Sentenc
     """float32 [texts, 1, width], read in one direction; without `modules`, every layer's means [texts, L + 1, D]."""
     published = None if engine.pretrained_here else engine.sentence  # then its tokenizer says what stands around
     closed = published is not None or reads != "left to right"
-    rows, text_of = engine.rows(texts, closed=closed, longest=published.length if published else None)
+    rows, text_of = engine.rows(texts, closed=closed, longest=published.length if published else engine.length)
     every, config, made = modules is None, engine.model.config, modules or SentenceModules()
     shape = (len(texts), config.layers + 1 if every else 1, config.width * len(made.pooling))
     sums, counts = np.zeros(shape, dtype=np.float32), np.zeros((len(texts), 1, 1), dtype=np.float32)

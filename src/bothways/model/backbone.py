@@ -178,12 +178,36 @@ def initialise(module: nn.Module, *, config: ModelConfig, generator: torch.Gener
     """Normal(0, init) for matrices and embeddings; what adds to the residual stream is divided by sqrt(2 layers).
 
     GPT-2 (Radford et al. 2019, section 2.3) for the scaling. Norms start at one; biases, and tables that hold a
-    difference to another table, at zero.
+    difference to another table, at zero. Vectors of other classes, an objective's own, stay as they were made, and so
+    does all of a module with `keeps_weights = True`.
     """
-    for name, parameter in module.named_parameters():
+    for name, owner, parameter in _parameters(module):
         if parameter.dim() < 2 or name.endswith("difference.weight"):
-            parameter.fill_(1.0 if name.endswith("norm.weight") else 0.0)
+            norm = name.endswith("norm.weight") or (isinstance(owner, _NORMS) and name.endswith("weight"))
+            if norm or type(owner).__module__.startswith(("torch.nn.", "bothways.")):
+                parameter.fill_(1.0 if norm else 0.0)
             continue
         residual = name.endswith(("attention.out.weight", "down.weight"))
         std = config.init / (2 * config.layers) ** 0.5 if residual else config.init
         parameter.normal_(0.0, std, generator=generator)
+
+
+_NORMS = (nn.LayerNorm, nn.RMSNorm, nn.GroupNorm)
+
+
+def _parameters(module: nn.Module) -> Iterator[tuple[str, nn.Module, nn.Parameter]]:
+    """(name, module that holds it, parameter), each once, in the order of `named_parameters`; none of modules that keep
+    their weights."""
+    seen: set[int] = set()
+
+    def below(one: nn.Module, prefix: str) -> Iterator[tuple[str, nn.Module, nn.Parameter]]:
+        if getattr(one, "keeps_weights", False):
+            return
+        for name, parameter in one.named_parameters(recurse=False):
+            if id(parameter) not in seen:
+                seen.add(id(parameter))
+                yield f"{prefix}{name}", one, parameter
+        for name, child in one.named_children():
+            yield from below(child, f"{prefix}{name}.")
+
+    return below(module, "")

@@ -276,7 +276,7 @@ def preset(size: str, *, vocabulary: int, length: int = 512, shape: Shape = "mod
         layers=layers,
         width=width,
         heads=width // HEAD_WIDTH,
-        inner=swiglu_inner(width),
+        inner=4 * width if shape == "classic" else swiglu_inner(width),
         length=length,
         init=spread(width),
         **(WITH_DECODER[shape] if own and own[2] else {}),

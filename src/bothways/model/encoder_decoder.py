@@ -60,12 +60,13 @@ def init_decoder(found: Mapping[str, Tensor], shape: ModelConfig, wanted: ModelC
     evenly spread, its last norm, and its places and their norm, where it has them.
 
     Raises:
-        ModelError: a model of other sizes.
+        ModelError: a model of another shape.
     """
-    sizes = ("width", "heads", "inner")
-    if odd := [name for name in sizes if getattr(shape, name) != getattr(wanted, name)]:
+    same = ["width", "heads", "key_heads", "head_width", "inner", "attention", "positions", "feed_forward"]
+    same += ["length"] if wanted.positions.kind == "learned" else []
+    if odd := [name for name in same if getattr(shape, name) != getattr(wanted, name)]:
         raise ModelError(
-            f"a decoder begins with a model of the same sizes: {odd[0]} is {getattr(shape, odd[0])}, and "
+            f"a decoder begins with a model of the same shape: {odd[0]} is {getattr(shape, odd[0])}, and "
             f"{getattr(wanted, odd[0])} in the encoder"
         )
     assert wanted.decoder is not None

@@ -31,6 +31,7 @@ def generator_shape(config: ModelConfig, *, width: float, layers: float) -> Mode
             "inner": inner,
             "layers": max(1, round(config.layers * layers)),
             "embedding_width": config.embedding_width or config.width,
+            "word_head": "transformed" if config.classic else "tied",
             "attention": config.attention.model_copy(update={"key_heads": None, "head_size": None}),
         }
     )

@@ -125,13 +125,15 @@ def electra(
     """
     if predict not in PREDICT:
         raise unknown("value of predict", predict, PREDICT)
+    if weight is not None and not weight > 0:
+        raise UsageError(f"weight={weight:g}: expected a number above 0")
     named = PREDICT[predict]
     detects = named == "discriminator"
     return Objective(
         name="electra",
         corrupt=masking(vocabulary, rate=rate, words="tokens", replace="electra"),
         arrange=together,
-        predict=_Questions(predict, weight or (50.0 if detects else 1.0)),
+        predict=_Questions(predict, (50.0 if detects else 1.0) if weight is None else weight),
         about=_about(predict),
         loss=partial(_loss, disentangled=beside.sharing == "disentangled", temperature=beside.temperature),
         heads={"replaced": replaced} if detects else {"copied": copied} if predict == "all-words" else {},

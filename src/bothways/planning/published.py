@@ -88,18 +88,16 @@ def _language_models() -> list[Claim]:
 
 def _utilisations() -> list[Claim]:
     reached = _reached(Scale.of_count(130e9).rule(400e9), "a100-40", 768 * 60 * 24.0)
-    rows = [
-        ("BLOOM", 176e9, 366e9, "a100", 1_082_990, 0.318, "Luccioni et al. 2022"),
-        ("LLaMA-65B", 65.2e9, 1.4e12, "a100", 1_022_362, 0.477, "Touvron et al. 2023"),
-        ("Llama 3.1 405B", 405e9, 15.6e12, "h100", 30.84e6, 0.346, "Grattafiori et al. 2024"),
-    ]
+    llama = _reached(Scale.of_count(65.2e9).rule(1.4e12), "a100", 1_022_362)
+    llama3 = _reached(Scale.of_count(405e9).rule(15.6e12), "h100", 30.84e6)
     return [
         Claim("GLM-130B", "hardware's share 43.3 % of 32.5 %, by 8ND / 6ND", 0.433, 0.325 * 8 / 6, "Zeng et al. 2022"),
         Claim("GLM-130B", "utilisation, over 60 days of 768 A100", 0.325, reached, "Zeng et al. 2022", agrees=False,
               note=f"60 days are the most that it can have been: at 32.5 % it is {60 * reached / 0.325:.0f}"),
-        *(Claim(name, f"utilisation, over {hours:,.0f} hours",
-                share, _reached(Scale.of_count(weights).rule(tokens), chip, hours), source)
-          for name, weights, tokens, chip, hours, share, source in rows),
+        Claim("LLaMA-65B", "utilisation at 380 tokens a second and GPU, over 1,022,362 hours",
+              6 * 65.2e9 * 380 / device("a100").peak, llama, "Touvron et al. 2023"),
+        Claim("Llama 3.1 405B", "utilisation, over 30.84M hours", 0.41, llama3, "Grattafiori et al. 2024", agrees=False,
+              note=f"38 to 43 % are those of a step; over all hours it is {llama3:.1%}"),
     ]  # fmt: skip
 
 

@@ -67,7 +67,7 @@ class Answer(Task):
             gold_spans = tuple(
                 _placed(one, context, column) for one in _listed(columns.value(record, "answers"), column)
             )
-        return Example(columns.id(record, number), (question, context), gold_spans, place)
+        return Example(columns.id(record, number), (question, context), gold_spans, place, sealed=(context,))
 
     def head(self, examples: Sequence[Example], *, reads: Any) -> TaskHead:
         """A span's start and end; one that may decline where some questions have no answer, and as long as the longest

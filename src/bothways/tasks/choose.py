@@ -57,7 +57,7 @@ class Choose(Task):
                 raise BadField(columns.names["answer"], f"one of the choices or its number, from 0, got {value!r:.80}")
         before = _context(columns.value(record, "context"), columns) if "context" in columns.names else ""
         texts = (before, columns.text(record, "question"), *choices)
-        return Example(columns.id(record, number), texts, right, place)
+        return Example(columns.id(record, number), texts, right, place, sealed=(before,) if before else ())
 
     def head(self, examples: Sequence[Example], *, reads: Any) -> TaskHead:
         """One logit for each choice."""

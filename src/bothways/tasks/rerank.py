@@ -116,13 +116,22 @@ class Rerank(Task):
         Raises:
             DataError: no query has candidates that belong to it beside others.
         """
-        found = self.scores_of(examples, predictions, head)(range(len(examples)))
-        if math.isnan(found[self.metric]):
+        self.check_scored(examples)
+        return self.scores_of(examples, predictions, head)(range(len(examples)))
+
+    def check_scored(self, examples: Sequence[Example]) -> None:
+        """
+        Raises:
+            DataError: no query has candidates that belong to it beside others.
+        """
+        seen: dict[str, set[bool]] = {}
+        for example in examples:
+            seen.setdefault(example.texts[0], set()).update(grade > 0 for grade in example.gold)
+        if all(len(kinds) < 2 for kinds in seen.values()):
             raise DataError(
                 f"{file_of(examples)}: expected a query with candidates that belong to it and others that do not, got "
                 "none: nothing can be ranked"
             )
-        return found
 
     def scores_of(
         self, examples: Sequence[Example], predictions: Predictions, head: TaskHead

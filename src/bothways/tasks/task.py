@@ -164,6 +164,12 @@ class Task(ABC):
         """Whether the loss compares the examples of a step, which are then one batch."""
         return False
 
+    def check_scored(self, examples: Sequence[Example]) -> None:  # noqa: B027 # most tasks score whatever there is
+        """
+        Raises:
+            DataError: examples of which no score can be made.
+        """
+
     def check(self, example: Example, head: TaskHead) -> str | None:
         """What is wrong with an example's gold answer for a model with this head; None: nothing.
 

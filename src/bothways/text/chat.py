@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
+from itertools import groupby
 from typing import Any, NoReturn
 
 from jinja2 import StrictUndefined, Template, TemplateError, Undefined
@@ -95,7 +96,7 @@ class Guard:
     @classmethod
     def of(cls, tokenizer: Tokenizer, messages: Sequence[Message]) -> Guard:
         """For these messages."""
-        said = json.dumps([*messages], ensure_ascii=False)
+        said = json.dumps([*messages], ensure_ascii=False) + "".join(map(_joined, messages))
         free = (chr(code) for code in _PRIVATE if chr(code) not in said)
         return cls(tokenizer, tuple(name for name in tokenizer.special_names if name in said), next(free), next(free))
 
@@ -110,20 +111,44 @@ class Guard:
                 return found.sub(lambda match: match[0][0] + self.sign + match[0][1:], value)
             if isinstance(value, Mapping):
                 return {key: one if key == "role" else guarded(one) for key, one in value.items()}
-            return [guarded(one) for one in value] if isinstance(value, list | tuple) else value
+            return self._parted([guarded(one) for one in value]) if isinstance(value, list | tuple) else value
 
         return [guarded(message) for message in messages]
 
+    def _parted(self, parts: list[Any]) -> list[Any]:
+        """Parts of a content with the sign between texts, whose ends may be halves of a name."""
+        return [
+            {**one, "text": self.sign + one["text"]}
+            if number and _text_of(one) and _text_of(parts[number - 1])
+            else one
+            for number, one in enumerate(parts)
+        ]
+
     def tokens(self, text: str) -> list[int]:
-        """Those of a text that a template made of guarded messages; a soft prompt stands before them."""
+        """Those of a text that a template made of guarded messages; a soft prompt stands before them. All of it but the
+        texts that hold a name is cut as it would be without one."""
         own = self.tokenizer
         if not self.names:
             return [*own.prompt, *own.encode_named(text)]
         tokens = [*own.prompt]
-        for place, part in enumerate(re.split(f"({any_of(own.special_names).pattern})", text)):
-            plain = part.replace(self.sign, "")  # text, a special token, text, ...
-            tokens += own.encode_named(part) if place % 2 else own.encode(plain) if plain else []
+        parts = re.split(f"({any_of(own.special_names).pattern})", text)  # text, a special token, text, ...
+        for guarded, some in groupby(parts, lambda part: self.sign in part):
+            whole = "".join(some)
+            plain = whole.replace(self.sign, "")
+            tokens += own.encode(plain) if guarded else own.encode_named(whole) if whole else []
         return tokens
+
+
+def _text_of(part: Any) -> str:
+    """Of a part of a content, where it is a text."""
+    text = part.get("text") if isinstance(part, Mapping) else None
+    return text if isinstance(text, str) else ""
+
+
+def _joined(message: Message) -> str:
+    """The texts of a content in parts, as a template may put them together."""
+    content = message.get("content")
+    return "".join(map(_text_of, content)) if isinstance(content, list | tuple) else ""
 
 
 def any_of(names: Sequence[str]) -> re.Pattern[str]:

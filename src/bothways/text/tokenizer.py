@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from copy import copy
 from dataclasses import replace
 from functools import cached_property
-from itertools import chain
+from itertools import chain, groupby
 from pathlib import Path
 from typing import Any, Literal
 
@@ -345,11 +345,34 @@ class Tokenizer:
 
     def decode(self, tokens: Sequence[int] | np.ndarray) -> str:
         """The text of the tokens; special tokens are left out."""
-        text = self._engine.decode([int(token) for token in tokens], skip_special_tokens=True)
+        text = self._engine.decode(self._whole_characters([*map(int, tokens)]), skip_special_tokens=True)
         if self._prefix is None:
             return text
         # WordPiece puts a space between any two words.
         return re.sub(rf"(?<=[{HAN}]) (?=[{HAN}])|(?<=[{WIDE_SIGNS}]) | (?=[{WIDE_SIGNS}])", "", text)
+
+    def _whole_characters(self, tokens: list[int]) -> list[int]:
+        """The same, where runs of bytes are characters; of other runs the bytes that are none as U+FFFD alone, since
+        the decoder would put that in the place of the whole run."""
+        if not self._byte_of or self._byte_of.keys().isdisjoint(tokens):
+            return tokens
+        found: list[int] = []
+        for spelt, run in groupby(tokens, self._byte_of.__contains__):
+            text = bytes(self._byte_of[token] for token in run).decode(errors="replace") if spelt else ""
+            found += [self._token_of[byte] for byte in text.encode()] if spelt else run
+        return found
+
+    @cached_property
+    def _byte_of(self) -> dict[int, int]:
+        """{token: byte} where the tokenizer spells rare characters in bytes; else nothing."""
+        found = {self._engine.token_to_id(f"<0x{byte:02X}>"): byte for byte in range(256)}
+        decoder = self._engine.decoder
+        spells = None not in found and decoder is not None and b"ByteFallback" in decoder.__getstate__()
+        return found if spells else {}
+
+    @cached_property
+    def _token_of(self) -> dict[int, int]:
+        return {byte: token for token, byte in self._byte_of.items()}
 
     def tokens(self, tokens: Sequence[int] | np.ndarray) -> list[str]:
         """Each token as its tokenizer spells it."""

@@ -26,7 +26,8 @@ class Budget(Frozen):
     @model_validator(mode="before")
     @classmethod
     def _read(cls, value: Any) -> Any:
-        return read_budget(value) if isinstance(value, str) else value
+        bare = isinstance(value, int | float) and not isinstance(value, bool)  # without a unit: refused by its name
+        return read_budget(str(value)) if bare or isinstance(value, str) else value
 
     @model_validator(mode="after")
     def _one(self) -> Budget:

@@ -56,6 +56,7 @@ class LoopInputs:
 
     batches  (step, progress) -> micro-batches; the same rows whatever the number of processes
     names    of the losses, the same on every process
+    count    (step) -> what the summed loss of a step is divided by; None: what its targets weigh
     tokens   places of a step, padding too; None: the tokens of its batches are counted
     turns    the progress at which the loss becomes another: optimisers forget what they remember of the old one
     """
@@ -63,6 +64,7 @@ class LoopInputs:
     losses: Callable[[Batch, torch.Generator], Losses]
     batches: Callable[[int, float], Sequence[Batch]]
     names: tuple[str, ...]
+    count: Callable[[int], float] | None = None
     tokens: int | None = None
     turns: tuple[float, ...] = ()
 
@@ -92,6 +94,7 @@ def train(
             _forget_at_turns(work, state, total)
             micro_batches = work.batches(state.step, progress)
             count, tokens = _counted(_weight(micro_batches), sum(batch.token_count for batch in micro_batches))
+            count = work.count(state.step) if work.count else count
             sums = _gradients(work, micro_batches, state, config.seed, count, stop)
         except Signalled:
             state.notes = notes  # what was noted of the step that is left out

@@ -66,7 +66,7 @@ class WordVectors:
         check_sum(path)
         rows = ((line, text) for _, line, text in kept(lines(path), path, _refuse) if text.strip(" "))
         count, dim = _header(path, next(rows, (1, ""))[1])
-        if path.suffix not in PACKED and (least := count * (2 * dim + 1)) > (size := path.stat().st_size):
+        if path.suffix.lower() not in PACKED and (least := count * (2 * dim + 1)) > (size := path.stat().st_size):
             why = f"expected {count:,} words of {dim:,} numbers, {least:,} bytes or more, got {size:,} bytes"
             _refuse(path, 1, f"{why}: cut, or one of the two numbers is wrong")
         places: dict[str, int] = {}
@@ -102,8 +102,8 @@ class WordVectors:
         with claimed(path, kind="file"):
             with whole_file(path, newline="\n") as file:
                 file.write(f"{len(self.words)} {self.vectors.shape[1]}\n")
-                for word, vector in zip(self.words, self.vectors.tolist(), strict=True):
-                    file.write(f"{word} {' '.join([f'{number:.9g}' for number in vector])}\n")
+                for word, vector in zip(self.words, self.vectors, strict=True):
+                    file.write(f"{word} {' '.join([f'{number:.9g}' for number in vector.tolist()])}\n")
                 forget_sum(path)  # not before all is written: until then the old file keeps its own
             write_sum(path)
 

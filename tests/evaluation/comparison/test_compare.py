@@ -171,6 +171,9 @@ def test_bad_evaluation_data_is_found_before_anything_is_trained(configured: Con
     (tmp_path / "bad.jsonl").write_text("{}\n", encoding="utf-8")
     with pytest.raises(DataError, match=r"bad\.jsonl, line 1"):
         compare(configured(tmp_path / "cmp", pairs=(tmp_path / "bad.jsonl",)))
+    (tmp_path / "one.jsonl").write_text('{"good": "a b", "bad": "b a"}\n', encoding="utf-8")
+    with pytest.raises(DataError, match=r"one\.jsonl: expected 2 items or more, got one"):
+        compare(configured(tmp_path / "cmp", pairs=(tmp_path / "one.jsonl",)))
     assert not (tmp_path / "cmp").exists()
 
 

@@ -88,7 +88,7 @@ class CompareConfig(Frozen):
     )
     tasks: dict[str, TaskFiles] = Field(default={}, description="{name: what every finished model is fine-tuned to}.")
     validation_rows: int = Field(
-        default=1024, ge=1, description="Held-out rows that the finished models are measured on."
+        default=1024, ge=2, description="Held-out rows that the finished models are measured on."
     )
 
     @field_validator("training")

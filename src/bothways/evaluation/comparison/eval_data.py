@@ -8,12 +8,14 @@ from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
+from bothways.errors import DataError
 from bothways.evaluation.comparison.config import CompareConfig, TaskFiles
 from bothways.evaluation.linear_probe import read_sides
 from bothways.evaluation.probes import BAD, GOOD, PARADIGM, Records
 from bothways.files import sha256
 from bothways.tasks.task import Example
 
+FEWEST = 2
 VERSION = 4  # scores of another one are computed anew
 
 
@@ -62,6 +64,10 @@ class EvalData:
         """
         pairs = Pairs.read(config.pairs, each=config.pairs_each) if config.pairs else None
         probes = {name: read_sides("classify", *files) for name, files in config.probes.items()}
+        counts = {str(files[1]): len(probes[name][1]) for name, files in config.probes.items()}
+        counts |= {str(config.pairs[0]): len(pairs.good)} if pairs else {}
+        if few := next((place for place, count in counts.items() if count < FEWEST), None):
+            raise DataError(f"{few}: expected {FEWEST} items or more, got one: of one nothing is known beyond chance")
         parts = [VERSION, config.validation_rows, config.pairs_each, [sha256(file) for file in config.pairs]]
         parts += [[name, *map(sha256, files)] for name, files in config.probes.items()]
         parts += [[name, files.task, sha256(files.train), sha256(files.test)] for name, files in config.tasks.items()]

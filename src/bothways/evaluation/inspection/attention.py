@@ -127,5 +127,5 @@ def _weights(engine: Engine, row: np.ndarray, reads: Reads) -> np.ndarray:
     layout = replace(layout, step=STEPS[reads](layout.position))
     backbone, weights = engine.model.backbone, list[Tensor]()
     given = Pass(layout, engine.model.rule.dense(layout), watched={"attention": weights})
-    backbone.encode(backbone.embeddings(tokens, layout), given)
+    engine.finite(backbone.encode(backbone.embeddings(tokens, layout), given))
     return torch.cat(weights).cpu().numpy()

@@ -64,7 +64,7 @@ def _head(seen: AttentionMaps, layer: int, head: int, square: Square) -> dict[st
     return {
         "habit": _habit(seen.heads, layer, head),
         "levels": _levels(weights, square),
-        "weights": b64encode(np.rint(255 * weights).astype(np.uint8).tobytes()).decode(),
+        "weights": b64encode(np.rint(65535 * weights).astype(">u2").tobytes()).decode(),
     }
 
 

@@ -65,7 +65,7 @@ def states_by_layer(engine: Engine, words: WordStates, reads: Reads) -> Iterator
         tokens, layout = engine.collate([words.rows[i] for i in batch], face="decoder")
         layout = replace(layout, step=STEPS[reads](layout.position))
         given = Pass(layout, engine.model.rule.dense(layout))
-        passes.append(backbone.states(backbone.embeddings(tokens, layout), given))
+        passes.append(map(engine.finite, backbone.states(backbone.embeddings(tokens, layout), given)))
     for _ in range(engine.model.config.layers + 1):
         yield _gathered(words, batches, map(next, passes), engine.model.config.width)
 

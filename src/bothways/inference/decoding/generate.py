@@ -208,6 +208,28 @@ def _of_its_own(method: str) -> bool:
     return method in AUTOREGRESSIVE and AUTOREGRESSIVE[method].encoder
 
 
+def continues(engine: Engine, options: GenerationOptions) -> bool:
+    """Whether what is generated goes on from the prompt, rather than being a text of its own.
+
+    Raises:
+        UsageError, ModelError: as `generate`.
+    """
+    return not (engine.writes or _of_its_own(_method(engine, options)))
+
+
+def source_room(engine: Engine, options: GenerationOptions) -> int | None:
+    """How many tokens of a source are read; None: the prompt is gone on from, or is a conversation.
+
+    Raises:
+        UsageError, ModelError: as `generate`.
+    """
+    if engine.writes:
+        return None if engine.writes.chat else engine.writes.room(engine.length)
+    if continues(engine, options):
+        return None
+    return engine.length - sum(map(len, engine.around(closed=True)))
+
+
 def _begin(engine: Engine, request: GenerationRequest, number: int) -> RunningSequence:
     options, vocabulary, method = request.options, engine.tokenizer.vocabulary, _method(engine, request.options)
     for name in ("eos_token_id", "forced_bos_token_id"):
@@ -219,8 +241,10 @@ def _begin(engine: Engine, request: GenerationRequest, number: int) -> RunningSe
     if _of_its_own(method):
         closed = after and tuple(tokens[-len(after) :].tolist()) == after
         tokens = tokens[: -len(after)] if closed else tokens
-        room = engine.length - len(before) - len(after)
-        tokens, read = tokens[:0], np.array([*before, *tokens[:room], *after] or engine.tokenizer.nothing)
+        tokens, read = (
+            tokens[:0],
+            np.array([*before, *tokens[: source_room(engine, options)], *after] or engine.tokenizer.nothing),
+        )
         opening = vocabulary.start
     ends = frozenset({vocabulary.cls}) if backward else vocabulary.ends
     return RunningSequence(
@@ -247,8 +271,11 @@ def _tokens(engine: Engine, request: GenerationRequest) -> np.ndarray:
     if isinstance(prompt, str) and not request.options.special_tokens:
         return np.array(engine.tokenizer.encode(prompt), dtype=np.int64)
     tokens = np.array(engine.tokenizer.encode_named(prompt) if isinstance(prompt, str) else prompt, dtype=np.int64)
-    before = engine.around(closed=False)[0][len(engine.tokenizer.prompt) :]
-    return tokens[len(before) :] if tuple(tokens[: len(before)].tolist()) == before else tokens
+    whole = engine.around(closed=False)[0]
+    for before in (whole, whole[len(engine.tokenizer.prompt) :]):  # with a soft prompt, or without
+        if before and tuple(tokens[: len(before)].tolist()) == before:
+            return tokens[len(before) :]
+    return tokens
 
 
 def generation(engine: Engine, one: RunningSequence, request: GenerationRequest) -> Generation:

@@ -37,9 +37,10 @@ def last(hidden: Tensor, at: Tensor) -> Tensor:
 def mean(hidden: Tensor, at: Tensor) -> Tensor:
     """The means of all states of each text; no two texts share a token."""
     owner = _owner(len(hidden), at)
-    sums = hidden.new_zeros(len(at) + 1, hidden.shape[1]).index_add(0, owner, hidden)
+    # In float32: a sum of hundreds of states has more digits than bf16.
+    sums = hidden.new_zeros(len(at) + 1, hidden.shape[1], dtype=torch.float32).index_add(0, owner, hidden.float())
     counts = torch.bincount(owner, minlength=len(at) + 1)
-    return sums[:-1] / counts[:-1, None].to(hidden.dtype)
+    return (sums[:-1] / counts[:-1, None]).to(hidden.dtype)
 
 
 def _owner(count: int, at: Tensor) -> Tensor:

@@ -25,14 +25,15 @@ def prompt_to_peft(
     weights: Mapping[str, Tensor], adapter: AdapterConfig, config: ModelConfig
 ) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
     """What adapter_config.json says of a soft prompt or a prefix of a decoder, and its tensor; None: it is neither, or
-    transformers would place it otherwise (a table of places counts a prefix, embeddings are scaled or widened)."""
+    transformers would place it otherwise (a table of places and a window count a prefix, embeddings are scaled or
+    widened)."""
     if config.scaled_embeddings or config.embedding_width:
         return None
     told: dict[str, Any] = {"num_layers": config.layers, "num_transformer_submodules": 1}
     if isinstance(adapter, SoftPromptConfig):
         told |= {"peft_type": "PROMPT_TUNING", "num_virtual_tokens": adapter.tokens}
         return told | {"token_dim": config.width, "num_attention_heads": config.heads}, {THEIRS: weights[PROMPT]}
-    if isinstance(adapter, PrefixConfig) and config.positions.kind == "rotary":
+    if isinstance(adapter, PrefixConfig) and config.positions.kind == "rotary" and not config.attention.window:
         told |= {"peft_type": "PREFIX_TUNING", "num_virtual_tokens": adapter.tokens}
         told |= {"token_dim": config.key_heads * config.head_width, "num_attention_heads": config.key_heads}
         return told, {THEIRS: turned(weights[PREFIX], config)}
@@ -53,6 +54,10 @@ def prompt_from_peft(
     if width is None:
         raise ModelError(
             f"adapter_config.json: peft_type is {kind!r}; Bothways reads 'LORA', 'PROMPT_TUNING' and 'PREFIX_TUNING'"
+        )
+    if kind == "PREFIX_TUNING" and config.attention.window:
+        raise ModelError(
+            "a prefix before a model that reads in windows is counted into them by transformers, which Bothways does not"
         )
     if found is None or found.dim() != 2 or found.shape[1] != width:
         raise ModelError(f"expected {THEIRS} of width {width}, got {'none' if found is None else list(found.shape)}")

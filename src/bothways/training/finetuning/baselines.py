@@ -26,27 +26,33 @@ SEEN = "texts.safetensors"
 
 
 def remember(
-    folder: Path, examples: Sequence[Example], parts: Sequence[Sequence[Sample]], *, again: bool, writes: bool
+    folder: Path,
+    examples: Sequence[Example],
+    parts: Sequence[Sequence[Sample]],
+    dev: Sequence[Example] = (),
+    *,
+    again: bool,
+    writes: bool,
 ) -> None:
-    """Writes which texts a run's training file has, as hashes, and the hash of all samples, which is compared where a
-    run goes on `again`.
+    """Writes which texts a run's training file has, as hashes, and the hash of all samples and of the `dev` examples,
+    by which the best epoch is chosen: it is compared where a run goes on `again`.
 
     Raises:
         DataError: other records, or other tokens of them, than the run began with.
     """
-    own, path = _hash_of(parts), folder / SEEN
+    own, path = _hash_of(parts, dev), folder / SEEN
     if again and path.is_file() and (told := read_sealed(path)[1]):
         if told["samples"] != own:
             raise DataError(
-                f"{path}: the training records, or the tokens that are made of them, are not those that the run began "
-                "with. Put the files and the model's tokenizer back, or begin again with another --out."
+                f"{path}: the training or dev records, or the tokens that are made of them, are not those that the run "
+                "began with. Put the files and the model's tokenizer back, or begin again with another --out."
             )
     elif writes:
         save_sealed(path, {"train": np.unique(seals(examples))}, samples=own)
 
 
-def _hash_of(parts: Sequence[Sequence[Sample]]) -> str:
-    found = sha256()
+def _hash_of(parts: Sequence[Sequence[Sample]], dev: Sequence[Example]) -> str:
+    found = sha256(repr([(example.texts, example.gold) for example in dev]).encode())
     for sample in (sample for some in parts for sample in some):
         found.update(np.asarray(sample.tokens, dtype=np.int64).tobytes())
         for target in sample.targets:

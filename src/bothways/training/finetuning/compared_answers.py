@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -66,8 +67,8 @@ def mismatched(run: FinetuneRun, encoded: Sequence[EncodedExample]) -> list[Samp
     """Each prompt with the first answer of the next example that has another prompt, round in a circle."""
     found = []
     for i, (example, (own, *_)) in enumerate(encoded):
-        order = [*range(i + 1, len(encoded)), *range(i)] or [i]
-        j = next((j for j in order if encoded[j][0].texts != example.texts), order[0])
+        order = chain(range(i + 1, len(encoded)), range(i))
+        j = next((j for j in order if encoded[j][0].texts != example.texts), (i + 1) % len(encoded))
         (prompt, _), (_, answer) = (_sides(one) for one in (own, encoded[j][1][0]))
         found.append(drawn(run, laid(prompt.tolist(), answer.tolist(), name=run.task.name)))
     return found

@@ -31,9 +31,11 @@ class EpochLoop:
     names     of the losses
     batches   (step, progress) -> the micro-batches of a step
     examples  (step) -> how many examples it reads
-    look      () -> {"loss": on the dev examples, "scores": {metric: value}}, and what else stands in the line of an
+    evaluate  () -> {"loss": on the dev examples, "scores": {metric: value}}, and what else stands in the line of an
               epoch; the first of the scores says which epoch is best
-    told      () -> what else stands in the line of the step that was just done
+    extra_metrics  () -> what else stands in the line of the step that was just done
+    balanced  examples weigh by their class: the loss of a step is divided by how many it reads, not by what they
+              weigh, or a rare class would weigh least where it stands alone
     """
 
     config: LearningSettings
@@ -48,6 +50,7 @@ class EpochLoop:
     examples: Callable[[int], int]
     evaluate: Callable[[], dict[str, Any]]
     extra_metrics: Callable[[], dict[str, Any]] = dict
+    balanced: bool = False
 
     @property
     def total(self) -> int:
@@ -80,7 +83,7 @@ class EpochLoop:
                 **self.extra_metrics(),
             }
 
-        work = LoopInputs(self.losses, self.batches, self.names)
+        work = LoopInputs(self.losses, self.batches, self.names, self.examples if self.balanced else None)
         fit = TrainLoop(
             work, self.state, training, self.folder, show, self._save, again("finetune", config.out, self.team)
         )

@@ -102,4 +102,5 @@ def epoch_loop_of(run: MultiTaskRun) -> EpochLoop:
         batches=multitask_batches(run),
         examples=lambda step: len(mixing.of_step(step)),
         evaluate=evaluate,
+        balanced=any(part.config.class_weights == "balanced" for part in run.parts.values()),
     )

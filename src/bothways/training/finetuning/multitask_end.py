@@ -30,7 +30,7 @@ def finish(config: MultiTaskConfig, parts: Mapping[str, FinetuneRun], best: int,
     _, weights, best_line = folder.best(best)
     heads = {name: part.data.head for name, part in parts.items()}
     own = partial(save_model, config, weights, model.config, first.tokenizer, length=first.length)
-    load = partial(Tuned.load, config.out, device=model.table.device)
+    load = partial(Tuned.load, config.out, device=model.table.device, precision=folder.noted("precision"))
 
     def write() -> None:
         trained = Abilities.of_heads(*heads.values(), rule=model.rule.name)

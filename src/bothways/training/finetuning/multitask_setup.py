@@ -95,7 +95,7 @@ def _part(run: MultiTaskRun, one: OneTask, start: MultiTaskStart, sides: dict[st
     data = replace(data, train=training, dev=dev, test=test)
     taught, parts = data.train if config.dev else [*data.train, *data.dev], [some for _, some in sides["train"]]
     own = folder_of_task(run.folder.path, one.name)
-    remember(own, taught, parts, again=again, writes=run.team.first)
+    remember(own, taught, parts, data.dev, again=again, writes=run.team.first)
     return FinetuneRun(
         config=config,
         task=task,

@@ -6,7 +6,7 @@ Letters: E examples, A answers.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +40,11 @@ class PreferenceTraining:
     run: FinetuneRun
     sides: dict[str, ComparedAnswers]
     name: str = "prefer"
+    weights: dict[float, float] = field(init=False)
+
+    def __post_init__(self) -> None:
+        signs = np.concatenate([np.array(some) for some in self.sides["train"].signs])
+        self.weights = {sign: float(len(signs) / (2 * max((signs == sign).sum(), 1))) for sign in (1.0, -1.0)}
 
     @classmethod
     def of(cls, run: FinetuneRun, *, again: bool) -> PreferenceTraining:
@@ -126,8 +131,7 @@ class PreferenceTraining:
             return 1 / len(self.sides["train"].signs[example])
         if self.run.config.class_weights == "equal":
             return 1.0
-        every = np.concatenate([np.array(some) for some in self.sides["train"].signs])
-        return float(len(every) / (2 * (every == sign).sum()))
+        return self.weights[sign]
 
     def base(self, side: ComparedAnswers, chosen: Sequence[int]) -> float:
         """What KTO compares an answer with, as the model is: the mean log-likelihood ratio of mismatched answers, or 0
@@ -177,10 +181,12 @@ class PreferenceTraining:
         return Answers(table[:, 0], table[:, 1], table[:, 2:], torch.ones(len(table), dtype=torch.float64))
 
     def _rewards(self, side: ComparedAnswers, answers: Answers) -> list[list[float]]:
-        """Beta times the log-likelihood ratio of each answer to the reference (DPO, section 4); of ORPO, which has
-        none, beta times the mean log-likelihood."""
+        """Beta times the log-likelihood ratio of each answer to the reference (DPO, section 4), a token's mean where
+        the loss takes that; of ORPO, which has no reference, beta times the mean log-likelihood."""
         alone = self.run.config.loss == "orpo"
-        more = answers.sums / answers.lengths if alone else answers.sums - answers.numbers[:, REFERENCE]
+        more = answers.sums if alone else answers.sums - answers.numbers[:, REFERENCE]
+        if alone or self.run.config.length_normalised:
+            more = more / answers.lengths
         flat = iter((self.beta * more).tolist())
         return [[next(flat) for _ in some] for some in side.parts]
 

@@ -70,6 +70,7 @@ def finetune(
         run = set_up(config, team, resume=resume)
         if run.why:
             say(f"taught by {run.trained.objective}: {run.why}")
+        run.model.eval()
         measure_held_out(run, run.tuned, "before")
         teaching = teaching_of(run, again=resume)
         try:
@@ -136,13 +137,14 @@ def epoch_loop_of(run: FinetuneRun) -> EpochLoop:
         batches=batches_of(run),
         examples=run.count_of,
         evaluate=dev_evaluation(run, losses),
+        balanced=run.config.class_weights == "balanced",
     )
 
 
 def _finish(run: FinetuneRun, best: int, show: Show) -> None:
     """Saves the best epoch's model, and asks it about the test examples."""
     _, weights, best_line = run.folder.best(best)
-    load = partial(Tuned.load, run.config.out, device=run.model.table.device)
+    load = partial(Tuned.load, run.config.out, device=run.model.table.device, precision=run.folder.noted("precision"))
     dev, shape = best_line["scores"], run.model.config
     head, write = run.data.head, partial(save_model, run.config, weights, shape, run.tokenizer, length=run.length)
 

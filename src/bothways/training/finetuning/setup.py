@@ -120,7 +120,7 @@ def set_up(config: FinetuneConfig, team: Processes, *, resume: bool) -> Finetune
         folder.create(config)
         team.wait()  # a run that is there already is noticed by all
     taught, parts = data.train if config.dev else [*data.train, *data.dev], [some for _, some in sides["train"]]
-    remember(folder.path, taught, parts, again=resume, writes=team.first)
+    remember(folder.path, taught, parts, data.dev, again=resume, writes=team.first)
     begun = folder.manifest().get("precision") if resume else None
     state, precision = state_for(config, model, device=team.device, begun=begun)
     run = FinetuneRun(
@@ -198,4 +198,6 @@ def encode_sides(
         if side != "test" or config.test:
             otherwise = ", or name a --dev file" if side == "dev" and not config.dev else ""
             enough(found[side], getattr(config, side) or config.train, what, data.skip, otherwise=otherwise)
+        if side != "train" and found[side]:
+            task.check_scored([example for example, _ in found[side]])
     return found

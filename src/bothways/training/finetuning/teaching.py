@@ -108,6 +108,7 @@ def epoch_loop_by(teaching: TrainingMethod) -> EpochLoop:
         examples=teaching.examples,
         evaluate=evaluate,
         extra_metrics=teaching.extra_metrics,
+        balanced=run.config.class_weights == "balanced",
     )
 
 

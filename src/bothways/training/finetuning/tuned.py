@@ -51,12 +51,14 @@ class Tuned:
         task: str | None = None,
         device: torch.device | str | None = None,
         options: Mapping[str, Any] | None = None,
+        precision: str = "auto",
     ) -> Tuned:
         """
         Args:
             task: by its name, of a model that was taught several.
             options: how it predicts, before what it was saved with: settings of its task, or of a model that writes
                 options of generating.
+            precision: "fp32" or "bf16"; else what the machine does best.
 
         Raises:
             ModelError: no fine-tuned model there, or no such task, or several and no name.
@@ -69,7 +71,7 @@ class Tuned:
         head = head_named(saved.trained, task, folder)
         if options:
             head = _asked_so(head, options)
-        numbers = dtype_of(precision_for(device=place))
+        numbers = dtype_of(precision_for(precision, device=place))
         model = saved.model.for_inference(device=place, dtype=numbers, generates=saved.trained.generates)
         trained = replace(saved.trained, heads={**saved.trained.heads, head.name: head})
         engine = Engine(model, tokenizer, trained, name=str(folder))
