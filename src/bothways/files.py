@@ -151,13 +151,8 @@ def take_place(new: Path, folder: Path) -> None:
         sync(path)
     sync(new)
     with shielded():  # where names cannot be exchanged, there would be none between the two renames
-        old = (
-            None
-            if not (folder.exists() or folder.is_symlink())
-            else new
-            if _exchanged(new, folder)
-            else _renamed(folder)
-        )
+        there = folder.exists() or folder.is_symlink()
+        old = None if not there else new if _exchanged(new, folder) else _renamed(folder)
         if old is not new:
             new.rename(folder)
         sync(folder.parent)

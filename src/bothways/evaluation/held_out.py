@@ -50,11 +50,11 @@ class HeldOut:
             DataError: no shards, or too few held-out documents.
         """
         shards = Shards.open(path)
-        cls, sep = shards.vocabulary.cls, shards.vocabulary.sep
+        opens, closes = shards.vocabulary.cls, shards.vocabulary.sep
         rows = [
-            np.concatenate([[cls], side[~np.isin(side, [cls, sep])], [sep]])
+            np.concatenate([[opens], side[(side != opens) & (side != closes)], [closes]])
             for tokens in _documents(shards)
-            for side in np.split(tokens, np.flatnonzero(tokens == sep))  # those of a pair are texts of their own
+            for side in np.split(tokens, np.flatnonzero(tokens == closes))  # those of a pair are texts of their own
         ]
         rows = [row for row in rows if len(row) > 2]
         whole = [row for row in rows if shards.vocabulary.unk not in row]

@@ -48,8 +48,8 @@ class LanguageModel(TaskModel):
     Raises (all methods):
         ModelError: the objective did not teach it; the message says what was taught.
         UsageError: what is no text, an argument that there is not, or a text to fill in that is longer than the model
-            reads (`generate` forgets its older half, or where it reads a source the source's end, with a warning; `score`
-            and `embed` read it in parts).
+            reads (`generate` forgets its older half, or of a source the end, with a warning; `score` and `embed` read
+            it in parts).
     """
 
     engine: Engine

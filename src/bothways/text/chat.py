@@ -117,11 +117,10 @@ class Guard:
 
     def _parted(self, parts: list[Any]) -> list[Any]:
         """Parts of a content with the sign between texts, whose ends may be halves of a name."""
+        texts = [*map(_text_of, parts)]
+        behind = [bool(text and before) for text, before in zip(texts, ["", *texts], strict=False)]
         return [
-            {**one, "text": self.sign + one["text"]}
-            if number and _text_of(one) and _text_of(parts[number - 1])
-            else one
-            for number, one in enumerate(parts)
+            {**one, "text": self.sign + one["text"]} if two else one for one, two in zip(parts, behind, strict=True)
         ]
 
     def tokens(self, text: str) -> list[int]:

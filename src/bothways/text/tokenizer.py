@@ -357,18 +357,22 @@ class Tokenizer:
         if not self._byte_of or self._byte_of.keys().isdisjoint(tokens):
             return tokens
         found: list[int] = []
-        for spelt, run in groupby(tokens, self._byte_of.__contains__):
-            text = bytes(self._byte_of[token] for token in run).decode(errors="replace") if spelt else ""
-            found += [self._token_of[byte] for byte in text.encode()] if spelt else run
+        for spelt, group in groupby(tokens, self._byte_of.__contains__):
+            run = [*group]
+            if spelt:
+                text = bytes(self._byte_of[token] for token in run).decode(errors="replace")
+                run = [self._token_of[byte] for byte in text.encode()]
+            found += run
         return found
 
     @cached_property
     def _byte_of(self) -> dict[int, int]:
         """{token: byte} where the tokenizer spells rare characters in bytes; else nothing."""
-        found = {self._engine.token_to_id(f"<0x{byte:02X}>"): byte for byte in range(256)}
         decoder = self._engine.decoder
-        spells = None not in found and decoder is not None and b"ByteFallback" in decoder.__getstate__()
-        return found if spells else {}
+        if decoder is None or b"ByteFallback" not in decoder.__getstate__():
+            return {}
+        tokens = [self._engine.token_to_id(f"<0x{byte:02X}>") for byte in range(256)]
+        return {} if None in tokens else {token: byte for byte, token in enumerate(tokens) if token is not None}
 
     @cached_property
     def _token_of(self) -> dict[int, int]:

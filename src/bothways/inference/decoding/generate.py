@@ -241,10 +241,8 @@ def _begin(engine: Engine, request: GenerationRequest, number: int) -> RunningSe
     if _of_its_own(method):
         closed = after and tuple(tokens[-len(after) :].tolist()) == after
         tokens = tokens[: -len(after)] if closed else tokens
-        tokens, read = (
-            tokens[:0],
-            np.array([*before, *tokens[: source_room(engine, options)], *after] or engine.tokenizer.nothing),
-        )
+        room = engine.length - len(before) - len(after)
+        tokens, read = tokens[:0], np.array([*before, *tokens[:room], *after] or engine.tokenizer.nothing)
         opening = vocabulary.start
     ends = frozenset({vocabulary.cls}) if backward else vocabulary.ends
     return RunningSequence(

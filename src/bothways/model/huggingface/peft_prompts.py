@@ -57,7 +57,7 @@ def prompt_from_peft(
         )
     if kind == "PREFIX_TUNING" and config.attention.window:
         raise ModelError(
-            "a prefix before a model that reads in windows is counted into them by transformers, which Bothways does not"
+            "a prefix before a model that reads in windows: transformers counts it into them, and Bothways does not"
         )
     if found is None or found.dim() != 2 or found.shape[1] != width:
         raise ModelError(f"expected {THEIRS} of width {width}, got {'none' if found is None else list(found.shape)}")
