@@ -82,6 +82,28 @@ def test_a_folder_takes_the_place_of_another_only_when_it_is_whole(tmp_path: Pat
     assert names(tmp_path) == []
 
 
+@pytest.mark.parametrize("exchanges", [True, False])
+def test_a_link_to_a_folder_elsewhere_is_replaced_and_what_it_leads_to_stays(
+    exchanges: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not exchanges:
+        monkeypatch.setattr(files, "_exchanged", lambda one, other: False)
+    folder, elsewhere = tmp_path / "model", tmp_path / "disk"
+    elsewhere.mkdir()
+    (elsewhere / "old").touch()
+    for target in (elsewhere, tmp_path / "nowhere"):
+        folder.symlink_to(target)
+        with folder_aside(folder) as aside:
+            (aside / "new").touch()
+            take_place(aside, folder)
+        assert not folder.is_symlink() and names(folder) == ["new"] and names(elsewhere) == ["old"]
+        delete(folder)
+        assert names(tmp_path) == ["disk"]
+    folder.symlink_to(elsewhere)
+    delete(folder)
+    assert names(elsewhere) == ["old"] and names(tmp_path) == ["disk"]
+
+
 @pytest.mark.parametrize("at", ["exchange", "rename"])
 def test_no_kill_leaves_a_name_without_a_folder(at: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What stands there after each call that changes names, which is what a SIGKILL behind it would leave."""

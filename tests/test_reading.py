@@ -124,6 +124,8 @@ BOMB = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
         ("1: a", "expected names before colons, got 1 below the top"),
         ("{[a]: b}", "unhashable"),
         ("a: b: c", "mapping values are not allowed"),
+        ("a: 1\nb: {c: 1, d: 2, c: 3}", "line 2: expected each key once, got 'c' again"),
+        ("training: {seed: 1}\nsize: tiny\ntraining: {length: 8}", "line 3: expected each key once, got 'training'"),
     ],
     ids=lambda text: text[:20],
 )

@@ -103,6 +103,21 @@ def test_a_talk_of_one_leaves_that_of_the_other_and_what_else_a_line_holds(
     assert len(mine["messages"]) == 4
 
 
+def test_a_model_beside_begins_anew_where_the_file_has_no_talk_of_it(model: Path, say: Say, tmp_path: Path) -> None:
+    path = tmp_path / "talk.jsonl"
+    say("the fox\n", "--beside", f"b={model}", "--save", path)
+    say("once\n", "--beside", f"c={model}", "--save", path, "--load", path)
+    assert [(one["model"], len(one["messages"])) for one in talks(path)] == [("b", 2), (str(model), 4), ("c", 2)]
+
+
+def test_a_talk_that_is_saved_twice_stands_in_the_file_once(say: Say, tmp_path: Path) -> None:
+    path = tmp_path / "talk.jsonl"
+    path.write_text('{"messages": [], "id": 7}\n')
+    say(f"the fox\n/save {path}\na dog\n/save {path}\n")
+    first, mine = talks(path)
+    assert first == {"messages": [], "id": 7} and len(mine["messages"]) == 4
+
+
 def test_what_cannot_be_done_does_not_end_a_talk_on_a_terminal(
     model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

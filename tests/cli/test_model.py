@@ -148,3 +148,8 @@ def test_a_flipped_bit_in_a_saved_model(
     with pytest.raises(ModelError, match=name.replace(".", r"\.")) as found:
         invoke(asked[0], folder, asked[1])
     assert found.value.exit_code == 5
+
+
+def test_all_texts_that_are_asked_for_are_shown(invoke: Invoke, run: Path) -> None:
+    said = invoke("generate", run, "the", "--seed", "1", "--set", "num_return_sequences=3", "--max-new-tokens", "4")
+    assert said.stdout.count("the") >= 3 and len(said.stdout.strip().split("\n\n")) == 3

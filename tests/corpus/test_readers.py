@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from bothways.corpus import PrepareOptions
 from bothways.corpus.lines import zstd
 from bothways.corpus.readers import DocumentReader
+from bothways.corpus.sources import find_sources
 from bothways.errors import DataError, UsageError
 
 TEXTS = ["One line.", "Two\nlines, “quoted”", "第三个文档"]
@@ -163,6 +164,16 @@ def test_a_document_that_is_too_long_is_refused(tmp_path: Path, monkeypatch: pyt
     with pytest.raises(DataError, match=r"a.txt, line 7: .* --documents lines"):
         read(path)
     assert len(read(path, documents="lines")) == 20
+    path.write_text("short\n\n" + "a line of text\n" * 20 + "\n" + "x" * 150 + "\n\nagain\n")
+    assert read_skipping(path) == (["short", "again"], [("a.txt", 9), ("a.txt", 24)])
+
+
+@pytest.mark.parametrize("suffix", [".TXT", ".TXT.GZ", ".txt.Gz"])
+def test_suffixes_may_be_in_capitals(suffix: str, tmp_path: Path) -> None:
+    pack = gzip.compress if suffix.lower().endswith("gz") else bytes
+    (tmp_path / f"book{suffix}").write_bytes(pack(b"a book\n"))
+    assert read(tmp_path / f"book{suffix}") == ["a book"]
+    assert [one.name for source in find_sources([str(tmp_path)]) for one in source.files] == [f"book{suffix}"]
 
 
 def test_a_line_that_is_too_long_for_a_document_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

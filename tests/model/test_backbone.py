@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import nn
 
 from bothways.model import Model, ModelConfig
 from bothways.visibility import Layout, ordered
@@ -150,3 +151,21 @@ def test_a_model_can_be_moved_to_another_device(shape: str) -> None:
     loss = model.words.loss(hidden.flatten(0, 1), model.table, labels, torch.ones(18, device="meta"))
     loss.backward()
     assert loss.device.type == "meta"
+
+
+def test_what_an_objective_brings_is_drawn_anew_unless_it_keeps_its_weights() -> None:
+    class Own(nn.Module):
+        def __init__(self, config: ModelConfig) -> None:
+            super().__init__()
+            self.ln, self.dense = nn.LayerNorm(8), nn.Linear(8, 8)
+            self.temperature = nn.Parameter(torch.tensor([0.07]))
+            self.teacher = nn.Sequential(nn.Linear(8, 8), nn.LayerNorm(8))
+            self.teacher.keeps_weights = True
+            for weight in self.teacher.parameters():
+                nn.init.constant_(weight, 3.0)
+
+    made = Model(MODERN, parts={"own": Own}).parts["own"].state_dict()
+    assert made["ln.weight"].unique().tolist() == [1.0] and not made["ln.bias"].any() and not made["dense.bias"].any()
+    assert float(made["temperature"]) == pytest.approx(0.07)
+    assert all((weight == 3.0).all() for name, weight in made.items() if name.startswith("teacher."))
+    assert 0 < made["dense.weight"].std() < 1

@@ -36,6 +36,10 @@ def test_flops_of_a_token() -> None:
     assert config.flops_per_token(length=100, predicted=0.5) == 3 * (body + attention + head)
 
 
+def test_a_classic_preset_is_as_wide_inside_as_bert() -> None:
+    assert (preset("base", vocabulary=9, shape="classic").inner, preset("base", vocabulary=9).inner) == (3072, 2048)
+
+
 def test_flops_of_a_narrow_head() -> None:
     """BERT's dense layer goes to the width of the table, and the logits are of that width."""
     config = preset("base", vocabulary=1000, shape="classic").model_copy(update={"embedding_width": 128})

@@ -71,6 +71,20 @@ def test_a_decoder_of_another_width_is_refused() -> None:
         init_decoder(Model(wide).state_dict(), wide, with_decoder(MODERN))
 
 
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"attention": {"key_heads": 1}}, "key_heads is 1, and 2"),
+        ({"attention": {"bias": True}}, "attention is .*bias=True"),
+        ({"positions": {"base": 5000.0}}, "positions is .*base=5000"),
+    ],
+)
+def test_a_decoder_whose_weights_would_be_left_out_is_refused(changes: dict[str, Any], said: str) -> None:
+    other = changed(MODERN, **changes)
+    with pytest.raises(ModelError, match=f"a model of the same shape: {said}"):
+        init_decoder(Model(other).state_dict(), other, with_decoder(MODERN))
+
+
 @pytest.mark.parametrize("changes", [{"attention": {"window": 3}}, {"norm": {"kind": "layer"}}])
 def test_blocks_that_no_encoder_decoder_has_are_refused(changes: dict[str, Any]) -> None:
     with pytest.raises(ModelError, match="cannot begin an encoder-decoder"):

@@ -13,6 +13,7 @@ from bothways.batch import Vocabulary
 from bothways.errors import ModelError
 from bothways.model import Abilities, Model, ModelConfig, TaskHead, read_body, read_saved, save_faces
 from bothways.model.abilities import VERSION
+from bothways.model.heads import text
 from bothways.visibility import ordered
 from tests.model.huggingface.test_published_kinds import published
 from tests.model.small import CLASSIC, MODERN, PROJECTED, UNPROJECTED, changed, logits_at, packed, random_tokens
@@ -163,3 +164,9 @@ def test_what_is_noted_of_answers_is_checked(wrong: dict[str, Any]) -> None:
     with pytest.raises(ModelError, match=r"bothways\.json: heads\.label.*expected (a head as|what) Bothways writes"):
         noted = {**asdict(answers("label", "encoder")), **wrong}
         Abilities.from_json({"version": VERSION, "heads": {"label": noted}})
+
+
+def test_a_mean_of_many_states_keeps_its_digits_in_bf16() -> None:
+    """Added up in bf16, 512 ones are 256."""
+    hidden = torch.ones(512, 8, dtype=torch.bfloat16)
+    assert text.mean(hidden, torch.tensor([[0, 511]])).unique().tolist() == [1.0]

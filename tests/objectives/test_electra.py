@@ -377,3 +377,15 @@ def test_both_networks_load_elsewhere_and_say_the_same(shape: str, expression: s
     assert (ours - verdicts).abs().max() <= 2e-5 * verdicts.abs().max()
     filler = read_saved(tmp_path / "generator").model.eval()
     assert (filler(batch) - words).abs().max() <= 2e-5 * words.abs().max()
+
+
+@pytest.mark.parametrize("weight", [0, -1.0])
+def test_a_weight_that_teaches_nothing_is_refused(weight: float) -> None:
+    with pytest.raises(UsageError, match=r"expected a number above 0"):
+        electra(VOCABULARY, weight=weight)
+
+
+def test_a_body_with_an_untied_head_has_a_generator_all_the_same() -> None:
+    objective = electra(VOCABULARY)
+    model = model_for(objective, CONFIG.model_copy(update={"word_head": "untied"}))
+    assert all(torch.isfinite(loss) for loss, _ in losses(objective, model, batch_of(objective)).values())

@@ -105,3 +105,14 @@ def test_a_token_that_stands_twice_is_refused(tmp_path: Path) -> None:
     tokens = [*fields["tokenizer.ggml.tokens"][:-1], "<|im_end|>"]
     with pytest.raises(ModelError, match="holds '<|im_end|>' twice"):
         made(tmp_path, fields, tokens=tokens)
+
+
+def test_of_a_run_of_bytes_only_what_is_no_character_is_lost(tmp_path: Path) -> None:
+    """The decoder of the library would put U+FFFD in the place of the whole run."""
+    tokenizer = made(tmp_path, piece_fields(["the cat sat"] * 3, size=40))
+    e, nothing = (tokenizer.number(f"<0x{byte:02X}>") for byte in (0xC3, 0xF0))
+    accent, line = tokenizer.number("<0xA9>"), tokenizer.number("<0x0A>")
+    cat = tokenizer.encode("cat")
+    assert tokenizer.decode([*cat, line, nothing, *cat]) == "cat\n\ufffd cat"
+    assert tokenizer.decode([*cat, line, e, accent, nothing]) == "cat\né\ufffd"
+    assert tokenizer.decode([*cat, line, e, accent]) == "cat\né"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 import torch
 
 import bothways
-from bothways.errors import UsageError
+from bothways.errors import ModelError, UsageError
 from bothways.evaluation.inspection.attention import AttentionMaps, Heads, attention, heads
 from bothways.evaluation.inspection.attention_page import render
 from bothways.inference.language_model import LanguageModel
@@ -130,3 +131,20 @@ def test_few_tokens_stand_along_the_square_by_name() -> None:
     assert re.findall(r'class="end">([^<]*)<', square) == marks
     assert re.findall(r"translate\(0 3\)\">([^<]*)<", square) == [mark for mark in marks if len(mark) > 1]
     assert '">天</text>' in re.sub(r'class="end"', "", square).split("attends<")[1]  # one letter stands upright
+
+
+def test_the_page_has_every_weight_to_sixteen_bits(model: LanguageModel) -> None:
+    """A hundred even weights of 8 bits would sum up to 1.18."""
+    found = attention(model.engine, "the quick fox jumps over the lazy dog " * 6)
+    stored = re.findall(r'data-weights="([^"]+)"', render("x", found))
+    weights = np.frombuffer(base64.b64decode(stored[0]), dtype=">u2").reshape(found[0].weights.shape[-2:]) / 65535
+    np.testing.assert_allclose(weights, found[0].weights[0, 0], atol=1e-5)
+    np.testing.assert_allclose(weights.sum(-1), 1, atol=1e-3)
+
+
+def test_damaged_weights_are_an_error(tmp_path: Path) -> None:
+    broken = bothways.load(make_run(tmp_path / "run", HYBRID), device="cpu").engine
+    with torch.no_grad():
+        broken.model.backbone.blocks[0].down.weight.fill_(torch.nan)
+    with pytest.raises(ModelError, match="got what is not finite"):
+        attention(broken, TEXT)

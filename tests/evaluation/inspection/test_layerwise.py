@@ -6,9 +6,10 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
 import bothways
-from bothways.errors import BothwaysError
+from bothways.errors import BothwaysError, ModelError
 from bothways.evaluation.inspection.layerwise import Layer, _items, layerwise
 from bothways.evaluation.inspection.layerwise_page import render
 from bothways.inference.engine import Engine
@@ -85,3 +86,11 @@ def test_bad_input(engine: Engine, tmp_path: Path) -> None:
     several = write(tmp_path / "several.jsonl", {"text": "fox", "label": ["a", "b"]}, {"text": "dog", "label": ["a"]})
     with pytest.raises(BothwaysError, match="line 1: expected one label, got a list"):
         layerwise(engine, "classify", several, several)
+
+
+def test_damaged_weights_are_an_error(tmp_path: Path) -> None:
+    broken = bothways.load(make_run(tmp_path / "run", HYBRID), device="cpu").engine
+    with torch.no_grad():
+        broken.model.backbone.blocks[0].down.weight.fill_(torch.nan)
+    with pytest.raises(ModelError, match="got what is not finite"):
+        layerwise(broken, "tag", tagged(tmp_path, 20), tagged(tmp_path, 10, first=60))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from bothways.tasks.preferred import PreferredAnswer
 from bothways.tasks.task import Example
 from bothways.training import fit, loop
 from bothways.training.finetuning import FinetuneConfig, finetune, predict
-from bothways.training.finetuning.answers import answer_values
+from bothways.training.finetuning.answers import Answers, answer_values
 from bothways.training.finetuning.preferences import PreferenceTraining, preferred
 from bothways.training.finetuning.reference import FILE
 from bothways.training.finetuning.run import teaching_of
@@ -366,3 +367,15 @@ def test_the_reference_of_an_adapter_shares_its_base(body: Path, tmp_path: Path)
     for name, weight in run.model.named_parameters():
         assert (known[name] is weight) == (name not in own)
     assert not any(weight.requires_grad for weight in known.values())
+
+
+def test_rewards_are_what_the_loss_compares(body: Path, tmp_path: Path) -> None:
+    """By means of a token: five tokens at 0.2 nats are better than fifty at 0.03, whose sum is larger."""
+    for normalised, expected in ((True, [0.2, 0.03]), (False, [1.0, 1.5])):
+        folder = tmp_path / str(normalised)
+        _, teaching = begun(config(folder, body, length_normalised=normalised))
+        side: Any = SimpleNamespace(parts=[[None, None]])
+        answers = Answers(
+            torch.tensor([1.0, 1.5]), torch.tensor([5, 50]), torch.tensor([[1.0, 0, 0], [-1.0, 0, 0]]), torch.ones(2)
+        )
+        assert teaching._rewards(side, answers) == [pytest.approx([teaching.beta * one for one in expected])]

@@ -15,14 +15,17 @@ import torch
 from safetensors.torch import load_file
 
 import bothways
-from bothways.errors import ModelError, Stopped, UsageError
+from bothways.errors import DataError, ModelError, Stopped, UsageError
 from bothways.model.backbone import Pass
 from bothways.training import fit
-from bothways.training.finetuning import FinetuneConfig, evaluate, finetune, predict
+from bothways.training.config import Budget, TrainingConfig
+from bothways.training.finetuning import FinetuneConfig, evaluate, finetune, predict, tuned
 from bothways.training.finetuning import run as run_module
 from bothways.training.finetuning.batches import batches_of
 from bothways.training.finetuning.layer_decay import optimiser
+from bothways.training.finetuning.run import epoch_loop_of
 from bothways.training.finetuning.setup import set_up
+from bothways.training.loop import LoopInputs, train
 from bothways.training.run_folder import RunFolder
 from tests.model.huggingface.test_published_answers import published
 from tests.tasks.conftest import config, reviews, tagged, write
@@ -210,6 +213,55 @@ def test_balanced_classes_weigh_the_same(body: Path, tmp_path: Path) -> None:
     (target,) = batch.targets
     sums = {label: float(target.weight[target.labels == label].sum()) for label in (0, 1)}
     assert sums[0] == pytest.approx(sums[1]) == 4.0
+
+
+@pytest.mark.parametrize("batch", [1, 8])
+def test_a_rare_class_weighs_the_same_in_steps_of_any_size(batch: int, body: Path, tmp_path: Path) -> None:
+    """Divided by what a step's own examples weigh, a step of one would not know of any weights."""
+    told = config(tmp_path, body, class_weights="balanced", batch=batch, learning_rate=1e-9)
+    write(told.train, *({"text": f"text {i}", "label": "good" if i < 6 else "bad"} for i in range(8)))
+    found = {}
+    for weights in ("balanced", "equal"):
+        run = set_up(told.model_copy(update={"class_weights": weights, "out": tmp_path / weights}), ALONE, resume=False)
+        steps = epoch_loop_of(run)
+        work = LoopInputs(steps.losses, steps.batches, steps.names, steps.examples if steps.balanced else None)
+        training = TrainingConfig(budget=Budget(steps=steps.steps))
+        found[weights] = [report.loss for report in train(work, state=run.state, config=training, total=steps.steps)]
+    if batch == 1:
+        order = set_up(told.model_copy(update={"out": tmp_path / "order"}), ALONE, resume=False)
+        weight = [4 / 6 if order.data.train[order.examples_of(i)[0]].gold == "good" else 2.0 for i in range(8)]
+        assert found["balanced"] == pytest.approx(
+            [a * b for a, b in zip(weight, found["equal"], strict=True)], rel=1e-4
+        )
+    else:
+        assert found["balanced"][0] == pytest.approx(found["equal"][0], rel=0.5)
+
+
+def test_what_is_measured_before_has_no_dropout(body: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[bool] = []
+    monkeypatch.setattr(run_module, "measure_held_out", lambda run, *_: seen.append(run.model.training))
+    finetune(config(tmp_path, body, epochs=1, dropout=0.1))
+    assert seen[0] is False
+
+
+def test_a_dev_file_that_was_changed_is_not_gone_on_with(body: Path, tmp_path: Path) -> None:
+    """Epochs are chosen by it: those of two files do not compare."""
+    dev = write(tmp_path / "dev.jsonl", *reviews(2))
+    told = config(tmp_path, body, dev=dev, epochs=1)
+    finetune(told)
+    write(dev, *reviews(3))
+    with pytest.raises(DataError, match="the training or dev records"):
+        finetune(told, resume=True)
+
+
+def test_the_precision_of_a_run_is_that_of_its_last_scores(
+    body: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    real = tuned.precision_for
+    monkeypatch.setattr(tuned, "precision_for", lambda asks="auto", **more: asked.append(asks) or real(asks, **more))
+    finetune(config(tmp_path, body, epochs=1, precision="fp32"))
+    assert set(asked) == {"fp32"}
 
 
 def test_patience_ends_it(body: Path, tmp_path: Path) -> None:

@@ -179,6 +179,9 @@ def test_budgets_that_are_none(text: str) -> None:
 
 @pytest.mark.parametrize("budget", [{}, {"steps": 5, "tokens": 5}, {"steps": None}])
 def test_a_budget_is_exactly_one(budget: dict[str, Any]) -> None:
+    for bare in (300, 1.5):  # as YAML reads --set training.budget=300
+        with pytest.raises(UsageError, match=f"a budget is a number and a unit: .*got '{bare}'"):
+            read(PretrainConfig, {"shards": "s", "out": "o", "training": {"budget": bare}})
     with pytest.raises(UsageError, match="exactly one of steps, tokens, flops, seconds"):
         read(PretrainConfig, {**MINIMAL, "training": {"budget": budget}})
 
