@@ -170,7 +170,9 @@ def shortened() -> Iterator[None]:
         patch.setattr(sources, "python_docs", lambda: islice(documents(), 60))
         patch.setattr(pretraining, "pretrain", quick_pretrain)
         patch.setattr(
-            rehearsal, "estimate_run", lambda config, device: estimate_run(_short(config, resume=False), device=device)
+            rehearsal,
+            "estimate_run",
+            lambda config, device=None, share=1: estimate_run(_short(config, resume=False), device=device),
         )
         patch.setattr(setup, "gemm_peak", quick_peak)
         patch.setattr(here, "training_for", quick_step)

@@ -147,9 +147,8 @@ def test_what_another_user_left_is_taken_over_and_what_he_holds_is_not(
             raise OSError(errno.EBADF, os.strerror(errno.EBADF))
 
         nfs.setattr(fcntl, "flock", bad)
-        with claimed(tmp_path):
+        with pytest.raises(UsageError, match=r"delete .*\.claimed"), claimed(tmp_path):
             pass
-    lock.write_text("process 1 on there")
     with claimed(tmp_path):
         assert lock.read_text() == "process 1 on there"
         with ThreadPoolExecutor(1) as pool, pytest.raises(UsageError, match="is being written by process 1 on there"):

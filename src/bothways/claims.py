@@ -92,9 +92,13 @@ def _locked(lock: Path, out: Path, patience: float) -> int:
                 f"{out} is being written by {owner}. Wait until that has ended, or name another place."
             ) from None
         except OSError as error:
-            # NFS locks only what may be written, and what another user's killed command left may not.
-            if error.errno not in (*_KNOWS_NO_LOCKS, *(() if ours else (errno.EBADF,))):
+            if error.errno not in _KNOWS_NO_LOCKS:
                 os.close(handle)
+                if not ours and error.errno == errno.EBADF:  # NFS locks only what may be written
+                    raise UsageError(
+                        f"{out} is another user's, and this file system does not tell whether that command still runs. "
+                        f"Once it has ended, delete {lock}; or name another place."
+                    ) from None
                 raise
         if not _is_still(handle, lock):  # the one before left in this very moment
             os.close(handle)

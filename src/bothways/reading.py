@@ -135,15 +135,17 @@ def read_yaml(path: Path, *, error: type[BothwaysError]) -> Any:
 class _EachKeyOnce(yaml.SafeLoader):
     """Of a key that stands twice YAML's own loader forgets the first, silently."""
 
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+    def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
+        """Before anything is merged into it."""
+        node = super().compose_mapping_node(anchor)
         seen: set[str] = set()
-        for key, _ in node.value if isinstance(node, yaml.MappingNode) else ():
+        for key, _ in node.value:
             if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
                 if key.value in seen:
                     line = key.start_mark.line + 1
                     raise yaml.YAMLError(f"line {line}: expected each key once, got {key.value!r} again")
                 seen.add(key.value)
-        return super().construct_mapping(node, deep=deep)
+        return node
 
 
 def parse_yaml(text: str) -> Any:

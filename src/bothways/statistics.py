@@ -18,8 +18,6 @@ from functools import cache
 
 import numpy as np
 
-from bothways.errors import DataError
-
 CONFIDENCE = 0.95
 RESAMPLES = 1000
 OF_SCORES = 200
@@ -268,15 +266,13 @@ def compared(value: np.ndarray, weight: np.ndarray) -> Compared:
     Args:
         value: [K, S, N] of the same N items each.
         weight: [K, S, N]; a figure is the sum of the values by that of the weights.
-
-    Raises:
-        DataError: a single item.
     """
     figures = value.sum(2) / weight.sum(2)  # [K, S]
     objectives, seeds = figures.shape
     count = value.shape[2]
-    if count == 1:
-        raise DataError("expected two items or more to compare on, got one: from one nothing is known of others")
+    if count == 1:  # of one item nothing is known of others
+        apart = np.where(np.eye(objectives, dtype=bool), 0.0, math.inf)
+        return Compared(figures, figures.mean(1), apart, math.nan)
     of_items = _item_errors(value, weight) ** 2 * count / (count - 1)
     if objectives == 1:
         return Compared(figures, figures.mean(1), np.zeros((1, 1)), math.nan)

@@ -42,7 +42,9 @@ def test_a_classic_preset_is_as_wide_inside_as_bert() -> None:
 
 def test_flops_of_a_narrow_head() -> None:
     """BERT's dense layer goes to the width of the table, and the logits are of that width."""
-    config = preset("base", vocabulary=1000, shape="classic").model_copy(update={"embedding_width": 128})
+    config = preset("base", vocabulary=1000, shape="classic").model_copy(
+        update={"embedding_width": 128, "word_head": "transformed"}
+    )
     wide = config.flops_per_token(length=100, predicted=0.0)
     assert config.flops_per_token(length=100, predicted=1.0) - wide == 3 * 2 * (768 * 128 + 128 * 1000)
 

@@ -75,8 +75,8 @@ def test_a_decoder_of_another_width_is_refused() -> None:
     ("changes", "said"),
     [
         ({"attention": {"key_heads": 1}}, "key_heads is 1, and 2"),
-        ({"attention": {"bias": True}}, "attention is .*bias=True"),
-        ({"positions": {"base": 5000.0}}, "positions is .*base=5000"),
+        ({"attention": {"bias": "qkv"}}, "attention.bias is qkv, and none"),
+        ({"attention": {"head_norm": True}}, "attention.head_norm is True, and False"),
     ],
 )
 def test_a_decoder_whose_weights_would_be_left_out_is_refused(changes: dict[str, Any], said: str) -> None:

@@ -206,7 +206,7 @@ class Talk:
             raise DataError(f"{path}: expected a line of messages, got none")
         last = {one.model: number for number, one in enumerate(earlier)}
         for name, conversation in self.conversations.items():
-            number = last.get(name, len(earlier) - 1 if len(self.conversations) == 1 else -1)
+            number = last.get(name, len(earlier) - 1 if len(self.conversations) == 1 else last.get("", -1))
             if number < 0:  # those of other models are theirs
                 continue
             conversation.messages = list(earlier[number].messages)

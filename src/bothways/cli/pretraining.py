@@ -110,7 +110,7 @@ def _show_rehearsal(chosen: PretrainConfig, *, device: str | None, json: bool) -
     if json:
         return print_json(told)
     share = told.useful_share
-    speed = "more than the peak that was measured" if share is None else f"{share:.0%} of this machine's peak"
+    speed = "a share of the peak that is not known" if share is None else f"{share:.0%} of this machine's peak"
     return grid(
         {
             "parameters": f"{compact(told.parameters)} ({compact(told.body_parameters)} in the blocks)",

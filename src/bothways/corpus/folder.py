@@ -96,8 +96,8 @@ class Folder:
         return path.exists() and path.read_bytes() == self._request.encode()
 
 
-CUTTING = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt", "chat_template.jinja")
-"""Files of a model's folder that say how it cuts text into tokens."""
+CUTTING = ("tokenizer", "special_tokens", "added_tokens", "vocab", "merges", "config.", "generation_config.")
+"""What the names of files begin with that say how a model's folder cuts text into tokens."""
 
 
 def _request(sources: Sequence[Source], options: PrepareOptions) -> str:
@@ -112,14 +112,20 @@ def _request(sources: Sequence[Source], options: PrepareOptions) -> str:
     beside, tokenizer = [*options.exclude], options.tokenizer
     if tokenizer and not tokenizer.is_dir():
         beside.append(tokenizer)
-    # Of a run or a model only what says how it cuts text: it may have been trained further since.
-    cutting = [file for file in sorted(tokenizer.rglob("*")) if file.name in CUTTING] if tokenizer else []
+    cutting: list[Path] = []
+    if tokenizer and tokenizer.is_dir() and (file := tokenizer_file(tokenizer)):
+        # Of a run only what says how it cuts text: it may have been trained further since.
+        cutting = [one for one in sorted(file.parent.iterdir()) if one.is_file() and one.name.startswith(CUTTING)]
     record = {
         "version": VERSION,
         "python": sys.version,
         "options": options.model_dump(mode="json"),
         "sources": [asked(source) for source in sources],
         "beside": [state(path) for path in beside if path.exists()],
-        "cutting": [(str(file), hashlib.sha256(file.read_bytes()).hexdigest()) for file in cutting],
+        **(
+            {"cutting": [(one.name, hashlib.sha256(one.read_bytes()).hexdigest()) for one in cutting]}
+            if cutting
+            else {}
+        ),
     }
     return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()

@@ -20,7 +20,7 @@ FORMATS = (".txt", *RECORDS)
 """What can be read, by suffix; all but Parquet also with .gz or .zst after it."""
 
 TOO_LONG = f"expected documents of at most {LONGEST >> 20} Mi characters, got a longer one"
-PART = "Part documents by blank lines, or take every line as one: --documents lines."
+PART = "Part documents by blank lines, or take every line as one: --documents lines"
 Parts = tuple[str, ...]
 """What stands in the fields that were asked for."""
 

@@ -112,4 +112,6 @@ def _documents(shards: Shards) -> Iterator[np.ndarray]:
     ends = np.append(starts[1:], stream.token_count)
     few = max(FEWEST, len(starts) * MOST // max(stream.token_count, 1))
     for i in np.unique(np.linspace(0, len(starts) - 1, min(few, len(starts))).round().astype(int)):
-        yield stream.read(int(starts[i]), int(min(ends[i], starts[i] + MOST // FEWEST)))[0]
+        end = min(ends[i], starts[i] + MOST // FEWEST)
+        tokens, begins = stream.read(int(starts[i]), int(end))
+        yield tokens if end == ends[i] else tokens[: np.flatnonzero(begins)[-1]]  # cut at a word

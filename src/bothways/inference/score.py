@@ -64,7 +64,7 @@ def _scored(
         raise unknown("way of scoring", how, WAYS)
     if how == "pseudo":
         if ended:
-            raise UsageError('ended is for how="causal": hidden one by one, a [SEP] tells nothing')
+            raise UsageError('ended is for how="causal": of a pseudo-log-likelihood a [SEP] tells nothing')
         return _pseudo(engine, texts, within_word=within_word)
     if within_word:
         raise UsageError('within_word hides tokens, which only how="pseudo" does; leave it out, or score that way')

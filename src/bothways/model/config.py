@@ -222,7 +222,7 @@ class ModelConfig(Frozen):
     @property
     def _head_parameters(self) -> int:
         """Of the matrices between a state and its logits."""
-        narrow = self.embedding_width or self.width
+        narrow = self.width if self.word_head == "untied" else self.embedding_width or self.width
         return narrow * self.vocabulary + (self.width * narrow if self.word_head == "transformed" else 0)
 
     def flops_per_token(self, *, length: float, predicted: float) -> float:

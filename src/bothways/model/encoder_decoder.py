@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
+from operator import attrgetter
 
 import torch
 from torch import Tensor, nn
@@ -56,19 +57,20 @@ def init_encoder(weights: Mapping[str, Tensor], shape: ModelConfig, wanted: Mode
 
 
 def init_decoder(found: Mapping[str, Tensor], shape: ModelConfig, wanted: ModelConfig) -> dict[str, Tensor]:
-    """What the decoder of `wanted` begins with, out of what `begun` gives of a model of the same width: its blocks,
+    """What the decoder of `wanted` begins with, out of what `init_encoder` gives of a model of the same width: its blocks,
     evenly spread, its last norm, and its places and their norm, where it has them.
 
     Raises:
         ModelError: a model of another shape.
     """
-    same = ["width", "heads", "key_heads", "head_width", "inner", "attention", "positions", "feed_forward"]
-    same += ["length"] if wanted.positions.kind == "learned" else []
-    if odd := [name for name in same if getattr(shape, name) != getattr(wanted, name)]:
-        raise ModelError(
-            f"a decoder begins with a model of the same shape: {odd[0]} is {getattr(shape, odd[0])}, and "
-            f"{getattr(wanted, odd[0])} in the encoder"
-        )
+    same = ["width", "heads", "key_heads", "head_width", "inner", "feed_forward", "positions.kind"]
+    same += ["attention.bias", "attention.head_norm", *(["length"] if wanted.positions.kind == "learned" else [])]
+    for name, read in ((name, attrgetter(name)) for name in same):
+        if read(shape) != read(wanted):
+            raise ModelError(
+                f"a decoder begins with a model of the same shape: {name} is {read(shape)}, and {read(wanted)} in the "
+                "encoder"
+            )
     assert wanted.decoder is not None
     last, result = max(1, wanted.decoder.layers - 1), {}
     for name, weight in found.items():

@@ -83,7 +83,7 @@ class _LinearCrossEntropy(Function):
     """Weighted sum of -log softmax(hidden @ weight.T)[label]; the gradient is made in the forward pass.
 
     The logits live for one chunk of tokens only, and become their own gradient in place: softmax minus the answer.
-    With `chances`, a token is drawn from each softmax on the way (ELECTRA); no gradient goes through the draw.
+    With `uniforms`, a token is drawn from each softmax on the way (ELECTRA); no gradient goes through the draw.
     """
 
     @staticmethod
@@ -200,7 +200,7 @@ def linear_cross_entropy(hidden: Tensor, weight: Tensor, labels: Tensor, weights
 def linear_cross_entropy_and_draw(
     hidden: Tensor, weight: Tensor, labels: Tensor, weights: Tensor, uniforms: Tensor, temperature: float = 1.0
 ) -> tuple[Tensor, Tensor]:
-    """The same, and a token [N] drawn from each distribution by `chances` [N], float32 of 0..1 (`draw`)."""
+    """The same, and a token [N] drawn from each distribution by `uniforms` [N], float32 of 0..1 (`draw`)."""
     total, drawn = apply(_LinearCrossEntropy, hidden, weight, labels, weights, uniforms, temperature)
     return total, drawn
 

@@ -127,8 +127,8 @@ class Model(nn.Module):
         columns = device.type == "cpu" and dtype == torch.float32
         every: Any = [part for part in self.modules() if isinstance(part, nn.Linear) or hasattr(part, "lora_a")]
         turned = [(part.weight, columns and part.out_features >= part.in_features) for part in every]
-        for weight, rotate in (*turned, (self.table, columns and generates)):
-            weight.data = weight.data.t().contiguous().t() if rotate else weight.data.contiguous()
+        for weight, transposed in (*turned, (self.table, columns and generates)):
+            weight.data = weight.data.t().contiguous().t() if transposed else weight.data.contiguous()
         return self
 
     def parameter_count(self) -> int:

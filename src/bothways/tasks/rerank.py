@@ -124,10 +124,7 @@ class Rerank(Task):
         Raises:
             DataError: no query has candidates that belong to it beside others.
         """
-        seen: dict[str, set[bool]] = {}
-        for example in examples:
-            seen.setdefault(example.texts[0], set()).update(grade > 0 for grade in example.gold)
-        if all(len(kinds) < 2 for kinds in seen.values()):
+        if not any(_can_be_ranked(np.concatenate([examples[i].gold for i in some])) for some in _records(examples)):
             raise DataError(
                 f"{file_of(examples)}: expected a query with candidates that belong to it and others that do not, got "
                 "none: nothing can be ranked"
@@ -194,23 +191,33 @@ def _by_query(examples: Sequence[Example], predictions: Predictions) -> np.ndarr
     candidates are alike."""
     found = np.full((len(examples), 2), np.nan)
     for first, grades, scores in _queries(examples, predictions):
-        if grades.any() and not (grades == grades[0]).all():
+        if _can_be_ranked(grades):
             found[first] = reciprocal_rank(grades, scores), ndcg(grades, scores)
     return found
 
 
+def _can_be_ranked(grades: np.ndarray) -> bool:
+    """Whether some of a query's candidates belong to it more than others."""
+    return bool(grades.any() and not (grades == grades[0]).all())
+
+
+def _records(examples: Sequence[Example]) -> Iterable[list[int]]:
+    """The numbers of the records of each query."""
+    found: dict[str, list[int]] = defaultdict(list)
+    for number, example in enumerate(examples):
+        found[" ".join(example.texts[0].split())].append(number)
+    return found.values()
+
+
 def _queries(examples: Sequence[Example], predictions: Predictions) -> list[tuple[int, np.ndarray, np.ndarray]]:
     """Of each query, the number of its first record, the grades [K] and the scores [K] of its candidates."""
-    records: dict[str, list[int]] = defaultdict(list)
-    for number, example in enumerate(examples):
-        records[" ".join(example.texts[0].split())].append(number)
     return [
         (
             some[0],
             np.array([grade for number in some for grade in examples[number].gold]),
             np.array([score for number in some for score in predictions[number]["scores"]]),
         )
-        for some in records.values()
+        for some in _records(examples)
     ]
 
 

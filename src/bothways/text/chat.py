@@ -118,7 +118,7 @@ class Guard:
     def _parted(self, parts: list[Any]) -> list[Any]:
         """Parts of a content with the sign between texts, whose ends may be halves of a name."""
         texts = [*map(_text_of, parts)]
-        behind = [bool(text and before) for text, before in zip(texts, ["", *texts], strict=False)]
+        behind = [bool(text) and any(texts[:number]) for number, text in enumerate(texts)]
         return [
             {**one, "text": self.sign + one["text"]} if two else one for one, two in zip(parts, behind, strict=True)
         ]

@@ -47,6 +47,16 @@ MOST_GAPS = 1 << 20
 """Numbers that no token has, below the last of a vocabulary: the library takes memory for each."""
 
 
+_FILES = ("tokenizer.json", "vocab.txt")
+_FOLDERS = ("tokenizer", "encoder", "decoder", "body", "model")  # of shards, and of runs
+
+
+def tokenizer_file(folder: Path) -> Path | None:
+    """The file in a model's folder, a run's or that of shards that has its tokenizer."""
+    places = (folder, *(folder / name for name in _FOLDERS))
+    return next((file for place in places for name in _FILES if (file := place / name).is_file()), None)
+
+
 def read_published(path: Path) -> Published:
     """The tokenizer in a tokenizer.json or a vocab.txt, as the files beside it have it.
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from copy import copy
 from dataclasses import replace
 from functools import cached_property
-from itertools import chain, groupby
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,16 +24,15 @@ from bothways.gguf import SUFFIX
 from bothways.reading import parse_json
 from bothways.sums import unchanged
 from bothways.text.cached_encoding import ChunkEncoder, cuts_of
-from bothways.text.characters import ALONE, BYTES, HAN, INSIDE, LETTER, SPECIAL, WIDE_SIGNS, WordStarts, edges
+from bothways.text.characters import ALONE, BYTES, INSIDE, LETTER, SPECIAL, WordStarts, edges
+from bothways.text.decoder import TextDecoder
 from bothways.text.gguf import read_gguf_tokenizer
-from bothways.text.published import Published, read_published
+from bothways.text.published import Published, read_published, tokenizer_file
 from bothways.text.special_tokens import Ids, complete_roles, find_roles, vocabulary_of
 from bothways.text.template import Frame, Tokens
 
 Template = Literal["encoder", "decoder", "own"]
 _TEMPLATES = {"encoder": ("{cls} $A {sep}", "{cls} $A {sep} $B:1 {sep}:1"), "decoder": ("{cls} $A", "{cls} $A $B:1")}
-_FILES = ("tokenizer.json", "vocab.txt")
-_FOLDERS = ("tokenizer", "encoder", "decoder", "body", "model")  # of shards, and of runs
 
 
 class Tokenizer:
@@ -102,9 +101,7 @@ class Tokenizer:
         path = Path(path)
         if path.suffix == SUFFIX:
             return cls.of(read_gguf_tokenizer(path))
-        if path.is_dir():
-            inside = (folder / name for folder in (path, *(path / name for name in _FOLDERS)) for name in _FILES)
-            path = next((file for file in inside if file.is_file()), path)
+        path = tokenizer_file(path) or path if path.is_dir() else path
         if not path.is_file():
             raise DataError(f"{path}: expected a tokenizer.json or a vocab.txt, or a folder with one; found none")
         try:
@@ -345,38 +342,11 @@ class Tokenizer:
 
     def decode(self, tokens: Sequence[int] | np.ndarray) -> str:
         """The text of the tokens; special tokens are left out."""
-        text = self._engine.decode(self._whole_characters([*map(int, tokens)]), skip_special_tokens=True)
-        if self._prefix is None:
-            return text
-        # WordPiece puts a space between any two words.
-        return re.sub(rf"(?<=[{HAN}]) (?=[{HAN}])|(?<=[{WIDE_SIGNS}]) | (?=[{WIDE_SIGNS}])", "", text)
-
-    def _whole_characters(self, tokens: list[int]) -> list[int]:
-        """The same, where runs of bytes are characters; of other runs the bytes that are none as U+FFFD alone, since
-        the decoder would put that in the place of the whole run."""
-        if not self._byte_of or self._byte_of.keys().isdisjoint(tokens):
-            return tokens
-        found: list[int] = []
-        for spelt, group in groupby(tokens, self._byte_of.__contains__):
-            run = [*group]
-            if spelt:
-                text = bytes(self._byte_of[token] for token in run).decode(errors="replace")
-                run = [self._token_of[byte] for byte in text.encode()]
-            found += run
-        return found
+        return self._decoder([*map(int, tokens)])
 
     @cached_property
-    def _byte_of(self) -> dict[int, int]:
-        """{token: byte} where the tokenizer spells rare characters in bytes; else nothing."""
-        decoder = self._engine.decoder
-        if decoder is None or b"ByteFallback" not in decoder.__getstate__():
-            return {}
-        tokens = [self._engine.token_to_id(f"<0x{byte:02X}>") for byte in range(256)]
-        return {} if None in tokens else {token: byte for byte, token in enumerate(tokens) if token is not None}
-
-    @cached_property
-    def _token_of(self) -> dict[int, int]:
-        return {byte: token for token, byte in self._byte_of.items()}
+    def _decoder(self) -> TextDecoder:
+        return TextDecoder(self._engine, spaced=self._prefix is not None)
 
     def tokens(self, tokens: Sequence[int] | np.ndarray) -> list[str]:
         """Each token as its tokenizer spells it."""

@@ -93,8 +93,7 @@ def train(
         try:
             _forget_at_turns(work, state, total)
             micro_batches = work.batches(state.step, progress)
-            count, tokens = _counted(_weight(micro_batches), sum(batch.token_count for batch in micro_batches))
-            count = work.count(state.step) if work.count else count
+            count, tokens = _counted(work, state.step, micro_batches)
             sums = _gradients(work, micro_batches, state, config.seed, count, stop)
         except Signalled:
             state.notes = notes  # what was noted of the step that is left out
@@ -168,12 +167,13 @@ def _padding(batches: Sequence[Batch]) -> float:
     return 1 - sum(batch.token_count for batch in batches) / max(1, places)
 
 
-def _counted(weight: float, tokens: int) -> tuple[float, int]:
-    """The step's count over all processes, and the tokens that all read."""
-    both = torch.tensor([weight, float(tokens)], dtype=torch.float64)
+def _counted(work: LoopInputs, step: int, batches: Sequence[Batch]) -> tuple[float, int]:
+    """What the step's loss is divided by, over all processes, and the tokens that all read."""
+    tokens = sum(batch.token_count for batch in batches)
+    both = torch.tensor([_weight(batches), float(tokens)], dtype=torch.float64)
     if dist.is_initialized():
         dist.all_reduce(both)
-    return max(float(both[0]), 1e-9), int(both[1])
+    return work.count(step) if work.count else max(float(both[0]), 1e-9), int(both[1])
 
 
 def _heeding(batches: Sequence[Batch], state: State, stop: Callable[[], int]) -> Iterator[Batch]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from bothways.config import read
 from bothways.evaluation.comparison import CompareConfig, compare
 from tests.conftest import Once
 from tests.in_this_process import in_this_process
@@ -68,7 +69,7 @@ def configured(shards: Path, eval_data: dict[str, Any]) -> Callable[..., Compare
             "at_once": 1,
             **eval_data,
         }
-        return CompareConfig.model_validate(values | changes)
+        return read(CompareConfig, values | changes)
 
     return make
 

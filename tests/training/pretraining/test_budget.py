@@ -107,7 +107,9 @@ def test_a_run_that_is_stopped_knows_the_number_of_its_last_validation(
     run_until(config, 45)
     total = RunFolder(config.out).manifest()["steps"]
     assert total == 64  # the decay stays as long as it was planned
+    clocked(monkeypatch, lambda step: 0.03)
     pretrain(config, resume=True)
+    clocked(monkeypatch, lambda step: 0.05 if step <= 8 else 0.08)
     whole = pretrain(config.model_copy(update={"out": tmp_path / "whole"}))
     assert steps_of(config.out) == steps_of(whole) == total
     assert_same_weights(config.out, whole)

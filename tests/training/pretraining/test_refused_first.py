@@ -17,8 +17,6 @@ REFUSED: dict[str, tuple[str, tuple[str, ...], type[BothwaysError], str]] = {
     "one segment": ("mlm", (*CLASSIC, "model.segments=1"), ModelError, "roberta's padding is token 1, this .* is 0"),
     "no segments": ("mlm", CLASSIC, ModelError, "would be bert's: set segments to 2"),
     "a tied head": ("mlm", ("model.shape=classic", "model.segments=2"), ModelError, "word_head to transformed"),
-    # the model of ELECTRA says no words, its generator does, and is saved beside it
-    "of a generator": ("electra", ("model.shape=classic", "model.segments=2"), ModelError, "word_head to transformed"),
     "segments": ("mlm", ("model.segments=2",), ModelError, "would be llama's: set segments to 0"),
     "odd heads": ("causal", ("model.heads=3", "model.attention.head_size=16"), ModelError, "a multiple of the heads"),
     "qwen3": ("mlm", ("model.attention.head_norm=true",), ModelError, "no encoder of qwen3's shape"),

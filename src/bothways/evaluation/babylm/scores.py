@@ -24,7 +24,7 @@ from bothways.inference.language_model import LanguageModel
 from bothways.seals import unsealed, write_sealed
 from bothways.statistics import estimate
 
-VERSION = 1
+VERSION = 2
 RECORDS_OF_PAIRS = (".jsonl", ".csv", ".tsv", ".parquet")
 PairSets = dict[str, Pairs]
 """{name of a file or folder: its pairs}"""

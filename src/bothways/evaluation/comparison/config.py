@@ -126,8 +126,9 @@ class CompareConfig(Frozen):
         """A run of the search with a share of the budget; its warm-up is shorter too, alike in all of them."""
         found = with_rate(self._plain(expression, self.trials(expression), SEED, share), candidate.rate)
         schedule = found.training.schedule
+        kept = {"keep_at": ()}  # models on the way are wanted of the runs that count
         shorter = schedule.model_copy(update={"warmup_steps": round(schedule.warmup_steps * self.search.share)})
-        return found.model_copy(update={"training": found.training.model_copy(update={"schedule": shorter})})
+        return found.model_copy(update={"training": found.training.model_copy(update={"schedule": shorter, **kept})})
 
     def trials(self, expression: str) -> Path:
         """The folder of an objective's search."""

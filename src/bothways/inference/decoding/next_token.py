@@ -72,7 +72,7 @@ def next_token(
 
 
 class NextToken:
-    """`Next` where one stack reads the prompt and what is written."""
+    """`NextTokenLogits` where one stack reads the prompt and what is written."""
 
     def __init__(self, engine: Engine, way: Autoregressive, *, rows: int, longest: int) -> None:
         """`rows` at most, of up to `longest` tokens each, where the model reads so many."""
@@ -132,7 +132,7 @@ class NextToken:
 
 
 class Seq2SeqNextToken:
-    """`Next` of an encoder-decoder: the source is read once, when its sequence joins."""
+    """`NextTokenLogits` of an encoder-decoder: the source is read once, when its sequence joins."""
 
     def __init__(self, engine: Engine, *, rows: int, longest: int, source: int) -> None:
         """`rows` at most, of up to `longest` tokens each, after sources of up to `source`."""

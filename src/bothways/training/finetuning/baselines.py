@@ -40,19 +40,25 @@ def remember(
     Raises:
         DataError: other records, or other tokens of them, than the run began with.
     """
-    own, path = _hash_of(parts, dev), folder / SEEN
+    own, path = {"samples": _hash_of(parts), "dev": _hash_of_dev(dev)}, folder / SEEN
     if again and path.is_file() and (told := read_sealed(path)[1]):
-        if told["samples"] != own:
+        if any(told.get(name, value) != value for name, value in own.items()):
             raise DataError(
                 f"{path}: the training or dev records, or the tokens that are made of them, are not those that the run "
                 "began with. Put the files and the model's tokenizer back, or begin again with another --out."
             )
     elif writes:
-        save_sealed(path, {"train": np.unique(seals(examples))}, samples=own)
+        save_sealed(path, {"train": np.unique(seals(examples))}, **own)
 
 
-def _hash_of(parts: Sequence[Sequence[Sample]], dev: Sequence[Example]) -> str:
-    found = sha256(repr([(example.texts, example.gold) for example in dev]).encode())
+def _hash_of_dev(examples: Sequence[Example]) -> str:
+    """Of texts and right answers; of a task of one's own answers may be anything, and count where they are plain."""
+    plain = [one.gold if isinstance(one.gold, str | int | float | tuple | list) else "" for one in examples]
+    return sha256(repr([*zip((one.texts for one in examples), plain, strict=True)]).encode()).hexdigest()
+
+
+def _hash_of(parts: Sequence[Sequence[Sample]]) -> str:
+    found = sha256()
     for sample in (sample for some in parts for sample in some):
         found.update(np.asarray(sample.tokens, dtype=np.int64).tobytes())
         for target in sample.targets:

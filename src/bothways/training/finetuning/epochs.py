@@ -34,8 +34,8 @@ class EpochLoop:
     evaluate  () -> {"loss": on the dev examples, "scores": {metric: value}}, and what else stands in the line of an
               epoch; the first of the scores says which epoch is best
     extra_metrics  () -> what else stands in the line of the step that was just done
-    balanced  examples weigh by their class: the loss of a step is divided by how many it reads, not by what they
-              weigh, or a rare class would weigh least where it stands alone
+    count     (step) -> what its loss is divided by, where examples weigh by their class: what they weigh on average,
+              or a rare class would weigh no more in a step that has it alone; None: what they do weigh
     """
 
     config: LearningSettings
@@ -50,7 +50,7 @@ class EpochLoop:
     examples: Callable[[int], int]
     evaluate: Callable[[], dict[str, Any]]
     extra_metrics: Callable[[], dict[str, Any]] = dict
-    balanced: bool = False
+    count: Callable[[int], float] | None = None
 
     @property
     def total(self) -> int:
@@ -83,7 +83,7 @@ class EpochLoop:
                 **self.extra_metrics(),
             }
 
-        work = LoopInputs(self.losses, self.batches, self.names, self.examples if self.balanced else None)
+        work = LoopInputs(self.losses, self.batches, self.names, self.count)
         fit = TrainLoop(
             work, self.state, training, self.folder, show, self._save, again("finetune", config.out, self.team)
         )

@@ -72,6 +72,10 @@ class GrpoTraining:
         """How many answers a step learns from."""
         return self.run.count_of(step // self.run.config.updates) * self.run.config.samples
 
+    def answers(self, step: int) -> float:
+        """The same: examples have none of their own."""
+        return float(self.examples(step))
+
     def extra_metrics(self) -> dict[str, Any]:
         """Of the answers of the step: their mean reward, length and divergence from the reference."""
         found = [one for some in self.run.state.notes["round"]["answers"] for one in some]

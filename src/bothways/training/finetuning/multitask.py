@@ -83,6 +83,9 @@ def epoch_loop_of(run: MultiTaskRun) -> EpochLoop:
     )
     mixing = run.mixing
 
+    def count(step: int) -> int:
+        return len(mixing.of_step(step))
+
     def evaluate() -> dict[str, Any]:
         """The tasks' own metrics behind their mean; each task's loss and all of its scores beside them."""
         found = {name: one() for name, one in looks.items()}
@@ -100,7 +103,7 @@ def epoch_loop_of(run: MultiTaskRun) -> EpochLoop:
         losses=losses,
         names=loss_names(run.model, (target.name for one in samples for target in one.targets)),
         batches=multitask_batches(run),
-        examples=lambda step: len(mixing.of_step(step)),
+        examples=count,
         evaluate=evaluate,
-        balanced=any(part.config.class_weights == "balanced" for part in run.parts.values()),
+        count=count if any(part.config.class_weights == "balanced" for part in run.parts.values()) else None,
     )

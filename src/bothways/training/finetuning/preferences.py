@@ -77,6 +77,10 @@ class PreferenceTraining:
         """How many a step reads."""
         return self.run.count_of(step)
 
+    def answers(self, step: int) -> float:
+        """How many answers these have."""
+        return float(sum(len(self.sides["train"].signs[i]) for i in self.run.examples_of(step)))
+
     def extra_metrics(self) -> dict[str, Any]:
         """Nothing more."""
         return {}

@@ -137,7 +137,7 @@ def epoch_loop_of(run: FinetuneRun) -> EpochLoop:
         batches=batches_of(run),
         examples=run.count_of,
         evaluate=dev_evaluation(run, losses),
-        balanced=run.config.class_weights == "balanced",
+        count=run.count_of if run.config.class_weights == "balanced" else None,
     )
 
 

@@ -72,6 +72,9 @@ class TrainingMethod(Protocol):
         """This process's micro-batches of a step."""
 
     def examples(self, step: int) -> int:
+        """How many examples, or of those that are sampled answers, a step learns from."""
+
+    def answers(self, step: int) -> float:
         """How many answers a step learns from."""
 
     def extra_metrics(self) -> dict[str, Any]:
@@ -108,7 +111,7 @@ def epoch_loop_by(teaching: TrainingMethod) -> EpochLoop:
         examples=teaching.examples,
         evaluate=evaluate,
         extra_metrics=teaching.extra_metrics,
-        balanced=run.config.class_weights == "balanced",
+        count=teaching.answers if run.config.class_weights == "balanced" else None,
     )
 
 

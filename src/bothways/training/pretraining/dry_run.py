@@ -32,7 +32,8 @@ class DryRunEstimate:
     epochs            how often the run reads the corpus
     seconds           of all steps together, validation and saving left out
     memory            bytes that this process used at most
-    useful_share      of the speed of a matrix product on this machine (`machine.gemm_peak`); None: it was exceeded
+    useful_share      of the speed of a matrix product on this machine (`machine.gemm_peak`); None: it was exceeded, or
+                      is not known, as of a GPU
     """
 
     parameters: int

@@ -105,9 +105,9 @@ def _train_on(run: PretrainRun, fit: TrainLoop) -> None:
         if report.step in validations:
             _look(run, fit)
             _settle(run, _steps_at_this_pace(run, total))
-        unsaved = run.team.most(run.seconds - run.state.notes.get("seconds", 0.0))
-        if report.step in saves or report.step % training.save_every == 0 or unsaved > SAVE_WITHIN:
+        if report.step in saves or report.step % training.save_every == 0:
             save(run)
+        _save_in_time(run)
         if run.state.notes["total"] != total:
             return
 
@@ -176,6 +176,7 @@ def _measure(run: PretrainRun, fit: TrainLoop) -> int:
             if run.state.step in run.config.training.kept_steps:
                 _look(run, fit)
             spent = earlier + run.team.most(sum(taken))
+            _save_in_time(run)
             enough = run.state.step >= MEASURED_STEPS and spent > min(MEASURED_SECONDS, seconds / 20)
             if enough or spent > seconds / 2:
                 break
@@ -214,6 +215,11 @@ def _steps(run: PretrainRun, total: int, fit: TrainLoop) -> Iterator[Report]:
         }
 
     yield from fit.steps(total, more)
+
+
+def _save_in_time(run: PretrainRun) -> None:
+    if run.team.most(run.seconds - run.state.notes.get("seconds", 0.0)) > SAVE_WITHIN:
+        save(run)
 
 
 def save(run: PretrainRun) -> None:
