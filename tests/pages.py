@@ -159,6 +159,9 @@ def shortened() -> Iterator[None]:
         short = _short(config, resume=resume)
         return train(short, resume=resume, device=device, track=track, show=show, say=say)
 
+    def quick_estimate(config: PretrainConfig, *, device: Any = None, share: int = 1) -> Any:
+        return estimate_run(_short(config, resume=False), device=device, share=share)
+
     def quick_peak(*given: Any, **_: Any) -> float:
         return peak(*given, seconds=0.01)
 
@@ -169,11 +172,7 @@ def shortened() -> Iterator[None]:
         patch.setattr(here, "SECONDS", 1.0)
         patch.setattr(sources, "python_docs", lambda: islice(documents(), 60))
         patch.setattr(pretraining, "pretrain", quick_pretrain)
-        patch.setattr(
-            rehearsal,
-            "estimate_run",
-            lambda config, device=None, share=1: estimate_run(_short(config, resume=False), device=device),
-        )
+        patch.setattr(rehearsal, "estimate_run", quick_estimate)
         patch.setattr(setup, "gemm_peak", quick_peak)
         patch.setattr(here, "training_for", quick_step)
         patch.setenv("THP_MEM_ALLOC_ENABLE", "1")

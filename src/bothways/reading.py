@@ -135,7 +135,7 @@ def read_yaml(path: Path, *, error: type[BothwaysError]) -> Any:
 class _EachKeyOnce(yaml.SafeLoader):
     """Of a key that stands twice YAML's own loader forgets the first, silently."""
 
-    def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
+    def compose_mapping_node(self, anchor: Any) -> Any:
         """Before anything is merged into it."""
         node = super().compose_mapping_node(anchor)
         seen: set[str] = set()

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from bothways.claims import CLAIM, claimed
 from bothways.corpus.manifest import INDEX, REQUEST, VERSION, Manifest
@@ -21,6 +22,7 @@ from bothways.corpus.shards import TOKENIZER, Shards
 from bothways.corpus.sources import Source
 from bothways.errors import MachineError, UsageError
 from bothways.files import sync, write_text, writing
+from bothways.text.published import tokenizer_file
 
 WORK = ".preparing"
 
@@ -116,16 +118,13 @@ def _request(sources: Sequence[Source], options: PrepareOptions) -> str:
     if tokenizer and tokenizer.is_dir() and (file := tokenizer_file(tokenizer)):
         # Of a run only what says how it cuts text: it may have been trained further since.
         cutting = [one for one in sorted(file.parent.iterdir()) if one.is_file() and one.name.startswith(CUTTING)]
-    record = {
+    record: dict[str, Any] = {
         "version": VERSION,
         "python": sys.version,
         "options": options.model_dump(mode="json"),
         "sources": [asked(source) for source in sources],
         "beside": [state(path) for path in beside if path.exists()],
-        **(
-            {"cutting": [(one.name, hashlib.sha256(one.read_bytes()).hexdigest()) for one in cutting]}
-            if cutting
-            else {}
-        ),
     }
+    if cutting:
+        record["cutting"] = [(one.name, hashlib.sha256(one.read_bytes()).hexdigest()) for one in cutting]
     return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()

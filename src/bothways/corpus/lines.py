@@ -1,6 +1,7 @@
 """Files to numbered lines: unpacked, decoded, and what cannot be read named by its line. All readers begin here.
 
-What is wrong travels as a `ParseFailure` in the place of what it spoils, so that places are counted alike if it is skipped.
+What is wrong travels as a `ParseFailure` in the place of what it spoils, so that places are counted alike if it is
+skipped.
 """
 
 from __future__ import annotations

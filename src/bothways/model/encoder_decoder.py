@@ -57,8 +57,8 @@ def init_encoder(weights: Mapping[str, Tensor], shape: ModelConfig, wanted: Mode
 
 
 def init_decoder(found: Mapping[str, Tensor], shape: ModelConfig, wanted: ModelConfig) -> dict[str, Tensor]:
-    """What the decoder of `wanted` begins with, out of what `init_encoder` gives of a model of the same width: its blocks,
-    evenly spread, its last norm, and its places and their norm, where it has them.
+    """What the decoder of `wanted` begins with, out of what `init_encoder` gives of a model of the same width: its
+    blocks, evenly spread, its last norm, and its places and their norm, where it has them.
 
     Raises:
         ModelError: a model of another shape.

@@ -229,10 +229,8 @@ def test_a_rare_class_weighs_the_same_in_steps_of_any_size(batch: int, body: Pat
         training = TrainingConfig(budget=Budget(steps=steps.steps))
         losses[weights] = [report.loss for report in train(work, state=run.state, config=training, total=steps.steps)]
     order = [i for step in range(8) for i in run.examples_of(step)]
-    each = [
-        (4 / 6 if run.data.train[i].gold == "good" else 2.0) * loss
-        for i, loss in zip(order, losses["equal"], strict=True)
-    ]
+    weight = {"good": 4 / 6, "bad": 2.0}
+    each = [weight[run.data.train[i].gold] * loss for i, loss in zip(order, losses["equal"], strict=True)]
     expected = [float(np.mean(each[start : start + batch])) for start in range(0, 8, batch)]
     assert losses["balanced"] == pytest.approx(expected, rel=1e-4)
 

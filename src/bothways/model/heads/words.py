@@ -79,7 +79,8 @@ class LMHead(nn.Module):
         uniforms: Tensor,
         temperature: float = 1.0,
     ) -> tuple[Tensor, Tensor]:
-        """The same, and a token [N] drawn from each distribution by `uniforms` [N], float32 of 0..1 (`kernels.draw`)."""
+        """The same, and a token [N] drawn from each distribution by `uniforms` [N], float32 of 0..1
+        (`kernels.draw`)."""
         if self.bias is None:
             return linear_cross_entropy_and_draw(hidden, self._table(table), labels, weights, uniforms, temperature)
         logits = self(hidden, table).float()

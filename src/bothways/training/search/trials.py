@@ -164,12 +164,8 @@ class Trials:
 
     def note(self, **changes: Any) -> None:
         """Writes down what was found, and what else is to be known when the search goes on."""
-        self.notes |= {
-            **changes,
-            "trials": [_plain(trial) for trial in self.kept],
-            "gone": sorted(self.gone),
-            "back": sorted(self.back),
-        }
+        labels = {"gone": sorted(self.gone), "back": sorted(self.back)}
+        self.notes |= {**changes, "trials": [_plain(trial) for trial in self.kept], **labels}
         write_sealed(self.place, self.notes)
 
 
