@@ -49,8 +49,8 @@ def read_data(config: FinetuneConfig, *, reads: str) -> Data:
         train, dev = hold_out(every, config.dev_share)
         if len(every) > 1 and len(set(seals(every).tolist())) == 1:
             raise DataError(
-                f"{config.train}: the {len(every)} examples have the same text, or context, so none can be held out by a "
-                "hash of it to choose the best epoch by. Bring other texts, or name a --dev file."
+                f"{config.train}: the {len(every)} examples have the same text, or context, so none can be held out by "
+                "a hash of it to choose the best epoch by. Bring other texts, or name a --dev file."
             )
     held = len(dev)
     enough(train, config.train, "to train on", skip)
