@@ -381,7 +381,10 @@ def test_every_place_that_suggests_a_command_is_below() -> None:
                 rest = [text.partition(start)[2] for start in known if start in text]
                 by_hand |= {(name, line) for line in rest if "{}" in line}
     assert found == SUGGESTED.keys()
-    assert by_hand <= {("inference/pipeline.py", "MODEL --task {} --train FILE")}  # the name of a task of ours
+    assert by_hand <= {  # the name of a task of ours, and a number of processes
+        ("inference/pipeline.py", "MODEL --task {} --train FILE"),
+        ("training/search/recipe.py", "SHARDS --config THIS_FILE --out RUN{}"),
+    }
 
 
 @pytest.mark.parametrize("place", SUGGESTED, ids=" ".join)

@@ -186,7 +186,7 @@ def test_what_cannot_be_asked(tmp_path: Path, body: Path, ranker: Path) -> None:
 @pytest.mark.parametrize("side", ["dev", "test"])
 def test_what_cannot_be_ranked_is_refused_before_training(side: str, tmp_path: Path, body: Path) -> None:
     """Every query with one candidate: each label is there, and nothing to rank."""
-    train = write(tmp_path / "train.jsonl", *pairs())
+    train = write(tmp_path / "pairs.jsonl", *pairs())
     alone = write(tmp_path / "alone.jsonl", *({**one, "query": f"q {n}"} for n, one in enumerate(pairs(1))))
     told = config(tmp_path, body, task="rerank", train=train, **{"dev": train, side: alone})
     with pytest.raises(DataError, match=r"alone\.jsonl: expected a query with candidates that belong to it"):

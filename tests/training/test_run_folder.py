@@ -184,5 +184,5 @@ def test_lines_are_on_the_disk_before_their_hash(folder: RunFolder, monkeypatch:
     folder.note(status="running")
     assert synced == []
     folder.note(status="done")
-    folder.save(state_of(small_model()))
+    folder.save(state_of(small_model(), settings().optimiser))
     assert synced == ["metrics.jsonl"] * 2

@@ -150,7 +150,9 @@ def test_a_decoder_learns_to_write(adapter: str, body: Path, tmp_path: Path) -> 
     sources = [one["source"] for one in pairs[:5]]
     together = model.generate(sources)
     assert [model.generate(one).text for one in sources] == [one.text for one in together]
-    assert [one["text"] for one in predict(run, file)][:5] == [one.text for one in together]  # by the rows of training
+    assert [one["target"] for one in predict(run, file)][:5] == [
+        one.text for one in together
+    ]  # by the rows of training
     beside = bothways.load(body, device="cpu", adapters={"mine": run})
     mixed = beside.generate(sources[:3], adapter=["mine", None, "mine"], seed=1, max_new_tokens=6, temperature=0)
     assert [mixed[0].text, mixed[2].text] == [together[0].text, together[2].text]

@@ -124,7 +124,7 @@ def test_a_stage_is_tried_around_the_best_of_the_one_before_which_is_not_tried_a
     assert len(tried.done) == len(set(tried.done))
 
 
-def test_no_course_is_dearer_than_the_dearest() -> None:
+def test_nothing_takes_longer_than_the_worst_case() -> None:
     """Whatever the losses, the units and runs of a search stay within what was dealt out."""
     stages = ({"training.a": [1, 2], "rate": [0.5, 1.0, 2.0]}, {"training.b": [1, 2, 3]}, {"training.c": [1, 2, 3]})
     default = {"training.a": 1, "training.b": 2, "training.c": 2}

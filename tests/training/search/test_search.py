@@ -21,7 +21,7 @@ from bothways.training.search.candidates import SearchCandidate
 from bothways.training.search.halving import Trial
 from bothways.training.search.plan import WorstCase
 from bothways.training.search.recipe import recipe_file
-from bothways.training.search.trials import Trials
+from bothways.training.search.trials import Trials, reused
 from bothways.training.workers import Workers
 
 Make = Callable[..., SearchConfig]
@@ -120,16 +120,16 @@ def test_a_trial_that_was_stopped_is_ended_though_the_whole_of_it_would_not_fit(
         hours(SearchCandidate(), 2700.0)
 
 
-def test_hours_are_dealt_out_so_that_the_dearest_course_fits(configured: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hours_are_dealt_out_so_that_the_worst_case_fits(configured: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """At a second a step and thirty around a rehearsal's steps."""
     now = iter([0.0, 34.0] * 9)
     told = DryRunEstimate(1, 1, steps=1, tokens=1, epochs=1, seconds=1.0, memory=1, useful_share=None)
     monkeypatch.setattr(time_plan, "estimate_run", lambda *_, **__: told)
     config = configured(hours=2.0, space=())
     found = time_plan.plan_time(config, None, True, lambda: next(now))
-    worst = WorstCase.of(config.stages(), config.default(), lambda candidate: 0.7)
-    course = 34.0 + worst.units * found.unit + worst.runs * found.around
-    assert found.around == 90.0 and course == pytest.approx(time_plan.SAFE * 7200.0)
+    worst = WorstCase.of(config.stages(), config.default(), lambda one: reused(config.run(one, 1.0, warmup=1).training))
+    longest = 34.0 + worst.units * found.unit + worst.runs * found.around
+    assert found.around == 90.0 and longest == pytest.approx(time_plan.SAFE * 7200.0)
     assert 1 <= found.warmup <= time_plan.WARMUP * found.unit  # steps of a second
     assert time_plan.plan_time(configured(hours=8.0, space=()), None, True, lambda: next(now)).unit > 4 * found.unit
     assert time_plan.plan_time(configured(hours=2.0, space=()), None, False, lambda: next(now)).unit < found.unit

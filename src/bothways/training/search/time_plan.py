@@ -58,7 +58,7 @@ class TimePlan:
 
 
 def plan_time(config: SearchConfig, device: str | None, steady: bool, clock: Callable[[], float]) -> TimePlan:
-    """From a few steps, which are timed, and the dearest course that the search can take.
+    """From a few steps, which are timed, and the worst case of the search.
 
     Raises:
         UsageError: the hours are too few; the least are named.
