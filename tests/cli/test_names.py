@@ -291,29 +291,11 @@ def stopped(asked: Asked, name: str, module: str) -> str:
 
 def other_tokenizer(asked: Asked) -> str:
     """What is said of rows to mix in that are of another tokenizer."""
-    asked.run(
-        "prepare",
-        asked.folder / "notes[red].txt",
-        "--out",
-        asked.folder / "other",
-        "--documents",
-        "lines",
-        "--vocabulary",
-        600,
-        "--set",
-        "validation=0.2",
-    )
+    options = ["--documents", "lines", "--vocabulary", 600, "--set", "validation=0.2"]
+    asked.run("prepare", asked.folder / "notes[red].txt", "--out", asked.folder / "other", *options)
+    mixed = ["--out", asked.folder / "mixed", "--set", f"replay={asked.folder / 'other'}"]
     with pytest.raises(BothwaysError) as caught:
-        asked.invoke(
-            *[
-                "pretrain",
-                asked.made("prepare"),
-                "--out",
-                asked.folder / "mixed",
-                "--set",
-                f"replay={asked.folder / 'other'}",
-            ]
-        )
+        asked.invoke("pretrain", asked.made("prepare"), *mixed)
     return str(caught.value)
 
 
