@@ -118,6 +118,12 @@ def test_a_talk_that_is_saved_twice_stands_in_the_file_once(say: Say, tmp_path: 
     assert first == {"messages": [], "id": 7} and len(mine["messages"]) == 4
 
 
+def test_a_talk_that_was_saved_stays_when_another_is_begun(say: Say, tmp_path: Path) -> None:
+    path = tmp_path / "talk.jsonl"
+    say(f"the fox\n/save {path}\n/reset\na dog\n/save {path}\n/save {path}\n")
+    assert [one["messages"][0]["content"] for one in talks(path)] == ["the fox", "a dog"]
+
+
 def test_what_cannot_be_done_does_not_end_a_talk_on_a_terminal(
     model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

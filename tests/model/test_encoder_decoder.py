@@ -77,6 +77,10 @@ def test_a_decoder_of_another_width_is_refused() -> None:
         ({"attention": {"key_heads": 1}}, "key_heads is 1, and 2"),
         ({"attention": {"bias": "qkv"}}, "attention.bias is qkv, and none"),
         ({"attention": {"head_norm": True}}, "attention.head_norm is True, and False"),
+        ({"attention": {"window": 3}}, "attention.window is 3, and None"),
+        ({"embedding_width": 8}, "embedding_width is 8, and None"),
+        ({"norm": {"kind": "layer", "bias": True}}, "norm.kind is layer, and rms"),
+        ({"positions": {"base": 1e6}}, r"positions\.base is 1000000\.0, and 10000\.0"),
     ],
 )
 def test_a_decoder_whose_weights_would_be_left_out_is_refused(changes: dict[str, Any], said: str) -> None:

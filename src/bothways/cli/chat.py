@@ -301,6 +301,7 @@ class Talk:
             self.save()
         elif word == "/reset":
             self.before = [*self.before, *self._said()] if self.kept else []
+            self.elsewhere.clear()  # what was saved so far is before what comes now
             self.each(lambda one: one.begin())
             self.asked.clear()
             say("begun anew")

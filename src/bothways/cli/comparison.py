@@ -138,10 +138,12 @@ class CompareDisplay:
         if now - self._said > SAID_EVERY:
             self._said = now
             going = [f"{name} {share:.0%}" for name, share in list(self._last.items()) if share < 1]
-            self.say("; ".join([f"running: {', '.join(going)}"] * bool(going) + [self._left(now)]))
+            known = bool(self._sizes)  # of a search nobody knows what will be trained
+            if said := [f"running: {', '.join(going)}"] * bool(going) + [self._left(now)] * known:
+                self.say("; ".join(said))
 
     def _left(self, now: float) -> str:
-        """Of the training: measuring is not counted."""
+        """Of the training that was planned: measuring is not counted."""
         runs = list(self._last.items())
         done = sum(self._sizes[name] * (last - self._first[name]) for name, last in runs)
         whole = sum(self._sizes.values()) - sum(self._sizes[name] * self._first[name] for name, _ in runs)

@@ -110,12 +110,12 @@ def _show_rehearsal(chosen: PretrainConfig, *, device: str | None, json: bool) -
     if json:
         return print_json(told)
     share = told.useful_share
-    speed = "a share of the peak that is not known" if share is None else f"{share:.0%} of this machine's peak"
+    speed = "" if share is None else f", at {share:.0%} of this machine's peak"
     return grid(
         {
             "parameters": f"{compact(told.parameters)} ({compact(told.body_parameters)} in the blocks)",
             "run": f"{told.steps:,} steps, {compact(told.tokens)} tokens, {told.epochs:.3g} epochs",
-            "time": f"about {timedelta(seconds=round(told.seconds))}, at {speed}",
+            "time": f"about {timedelta(seconds=round(told.seconds))}{speed}",
             "memory": in_bytes(told.memory),
         }
     )

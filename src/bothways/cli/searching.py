@@ -39,7 +39,7 @@ def search(
 
     example = "search SHARDS --objective mlm --size tiny --hours 2"
     chosen = configured(SearchConfig, given, file=config, settings=settings, example=example)
-    result = run(chosen, device=device, show=display.show, plan=display.plan, say=display.say)
+    result = run(chosen, device=device, show=display.show, say=display.say)
     if json:
         return print_json(result)
     draw(_table(result))

@@ -14,6 +14,7 @@ from sklearn.metrics import accuracy_score, f1_score
 from typer.testing import CliRunner
 
 from bothways.cli import app
+from bothways.errors import DataError
 from bothways.model import TaskHead
 from bothways.tasks import TASKS
 from bothways.tasks.reading import hold_out, read_examples, seals
@@ -156,6 +157,15 @@ def test_the_first_example_is_measured_on_other_texts(
     assert all(len({example.gold for example in side}) == 2 for side in sides)
     remember(tmp_path, sides[0], [], again=False, writes=True)
     assert trained_on(tmp_path, sides[1], where="texts") == [] and trained_on(tmp_path, sides[0], where="texts")
+
+
+def test_dev_answers_that_cannot_be_written_do_not_refuse_a_run(tmp_path: Path) -> None:
+    """Of a task of one's own: an object is shown by its place in memory."""
+    own = [Example(0, ("a",), gold, "line 1") for gold in ((object(),), {"x", "y"})]
+    for again in (False, True):
+        remember(tmp_path, [], [], own, again=again, writes=True)
+    with pytest.raises(DataError, match="training or dev records"):
+        remember(tmp_path, [], [], [Example(0, ("a",), ("plain",), "line 1")], again=True, writes=True)
 
 
 def test_seeds_keep_what_they_were_trained_on(tmp_path: Path, body: Path) -> None:

@@ -261,11 +261,14 @@ def test_several_processes_stand_in_the_recipe_and_in_what_is_timed(configured: 
     assert "--processes" not in recipe_file(configured(), best, config.run(SearchCandidate(), 60.0, warmup=1), others=1)
 
 
-def test_a_deeper_candidate_is_given_the_time_that_it_takes(configured: Make) -> None:
+def test_a_deeper_candidate_is_given_the_time_that_it_takes(configured: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """Twelve layers in place of one: its shortest trial has sixty steps all the same."""
-    plain, deep = (configured(hours=100.0, space=[{"rate": [0.5, 1.0]}, *more]) for more in ((), [DEEP]))
-    times = [time_plan.plan_time(one, "cpu", True, iter(range(9)).__next__) for one in (plain, deep)]
-    assert times[1].warmup < times[0].warmup  # a share of fewer, longer steps
-
-
-DEEP = {"model.layers": [1, 12]}
+    told = DryRunEstimate(1, 1, steps=1, tokens=1, epochs=1, seconds=1.0, memory=1, useful_share=None)
+    monkeypatch.setattr(time_plan, "estimate_run", lambda *_, **__: told)
+    spaces = [{"model.layers": [1, 12]}, {"training.optimiser.clip": [1.0, 2.0]}]
+    deep, plain = (
+        time_plan.plan_time(configured(hours=100.0, space=[one]), "cpu", True, iter(range(9)).__next__)
+        for one in spaces
+    )
+    assert deep.unit == plain.unit
+    assert deep.warmup == pytest.approx(plain.warmup / 12, abs=1)  # a share of fewer, longer steps

@@ -113,8 +113,10 @@ def test_going_past_a_dropped_trial_again_keeps_what_came_later(trials: Callable
     for again in (trials(), tried):  # begun, and not noted yet; then noted
         again.drop(short)
         assert [*saved.iterdir()]
-        tried(plain, 10)
+        long = tried(plain, 10)
     assert trials().cost(plain, 20) < 20  # it goes on
+    tried.drop(long)
+    assert not saved.exists()
 
 
 def test_a_trial_that_was_killed_has_behind_it_what_its_checkpoint_has(trials: Callable[..., Trials]) -> None:

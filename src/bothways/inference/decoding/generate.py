@@ -269,10 +269,10 @@ def _tokens(engine: Engine, request: GenerationRequest) -> np.ndarray:
     if isinstance(prompt, str) and not request.options.special_tokens:
         return np.array(engine.tokenizer.encode(prompt), dtype=np.int64)
     tokens = np.array(engine.tokenizer.encode_named(prompt) if isinstance(prompt, str) else prompt, dtype=np.int64)
-    whole = engine.around(closed=False)[0]
-    for before in (whole, whole[len(engine.tokenizer.prompt) :]):  # with a soft prompt, or without
-        if before and tuple(tokens[: len(before)].tolist()) == before:
-            return tokens[len(before) :]
+    whole, soft = engine.around(closed=False)[0], len(engine.tokenizer.prompt)
+    for before in (whole[:soft], whole[soft:]):  # of chats whose template begins otherwise, a soft prompt alone
+        if tuple(tokens[: len(before)].tolist()) == before:
+            tokens = tokens[len(before) :]
     return tokens
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from hashlib import sha256
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic_core import to_jsonable_python
 
 from bothways.batch import Sample
 from bothways.errors import DataError
@@ -53,8 +55,18 @@ def remember(
 
 def _hash_of_dev(examples: Sequence[Example]) -> str:
     """Of texts and right answers; of a task of one's own answers may be anything, and count where they are plain."""
-    plain = [one.gold if isinstance(one.gold, str | int | float | tuple | list) else "" for one in examples]
-    return sha256(repr([*zip((one.texts for one in examples), plain, strict=True)]).encode()).hexdigest()
+    found = sha256()
+    for one in examples:
+        found.update(f"{one.texts!r} {_plain(one.gold)}\n".encode())
+    return found.hexdigest()
+
+
+def _plain(gold: object) -> str:
+    """Empty where it is, or holds, what cannot be written: another process would show it otherwise."""
+    try:
+        return json.dumps(gold, default=to_jsonable_python)
+    except (TypeError, ValueError):
+        return ""
 
 
 def _hash_of(parts: Sequence[Sequence[Sample]]) -> str:

@@ -52,6 +52,7 @@ class GrpoTraining:
     run: FinetuneRun
     reward: Reward
     name: str = "grpo"
+    count: None = None
 
     @classmethod
     def of(cls, run: FinetuneRun) -> GrpoTraining:
@@ -71,10 +72,6 @@ class GrpoTraining:
     def examples(self, step: int) -> int:
         """How many answers a step learns from."""
         return self.run.count_of(step // self.run.config.updates) * self.run.config.samples
-
-    def answers(self, step: int) -> float:
-        """The same: examples have none of their own."""
-        return float(self.examples(step))
 
     def extra_metrics(self) -> dict[str, Any]:
         """Of the answers of the step: their mean reward, length and divergence from the reference."""

@@ -5,7 +5,7 @@ Letters: E examples, A answers.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -77,9 +77,12 @@ class PreferenceTraining:
         """How many a step reads."""
         return self.run.count_of(step)
 
-    def answers(self, step: int) -> float:
-        """How many answers these have."""
-        return float(sum(len(self.sides["train"].signs[i]) for i in self.run.examples_of(step)))
+    @property
+    def count(self) -> Callable[[int], float] | None:
+        """Of balanced classes, the answers of a step: what these weigh depends on which they are."""
+        signs, examples_of = self.sides["train"].signs, self.run.examples_of
+        balanced = self.run.config.class_weights == "balanced"
+        return (lambda step: float(sum(len(signs[i]) for i in examples_of(step)))) if balanced else None
 
     def extra_metrics(self) -> dict[str, Any]:
         """Nothing more."""

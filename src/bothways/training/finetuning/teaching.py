@@ -55,11 +55,16 @@ class MeasuredAnswers:
 class TrainingMethod(Protocol):
     """How a model is taught in another way than by the likelihood of right answers.
 
-    name  of its loss
+    name   of its loss
+    count  (step) -> what its summed loss is divided by; None: what its targets weigh
     """
 
     run: FinetuneRun
     name: str
+
+    @property
+    def count(self) -> Callable[[int], float] | None:
+        """See above."""
 
     @property
     def steps(self) -> int:
@@ -73,9 +78,6 @@ class TrainingMethod(Protocol):
 
     def examples(self, step: int) -> int:
         """How many examples, or of those that are sampled answers, a step learns from."""
-
-    def answers(self, step: int) -> float:
-        """How many answers a step learns from."""
 
     def extra_metrics(self) -> dict[str, Any]:
         """What else stands in the line of the step that was just done."""
@@ -111,7 +113,7 @@ def epoch_loop_by(teaching: TrainingMethod) -> EpochLoop:
         examples=teaching.examples,
         evaluate=evaluate,
         extra_metrics=teaching.extra_metrics,
-        count=teaching.answers if run.config.class_weights == "balanced" else None,
+        count=teaching.count,
     )
 
 

@@ -68,8 +68,9 @@ class PretrainRun:
     def useful_share(self, flops_per_second: float) -> float | None:
         """Of the peak; None where it is not known (a GPU's), or more was computed: the machine was slower while its
         peak was measured."""
-        share = flops_per_second / self.peak if self.peak else 2.0
-        return None if share > 1 else round(share, 4)
+        if self.peak is None or flops_per_second > self.peak:
+            return None
+        return round(flops_per_second / self.peak, 4)
 
     def full_weights(self) -> dict[str, Tensor]:
         """The float32 weights that are saved, whole (every process must call)."""

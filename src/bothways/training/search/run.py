@@ -58,7 +58,6 @@ def search(
     *,
     device: str | None = None,
     show: Callable[[str, float], None] = lambda label, progress: None,
-    plan: Callable[[str, float], None] = lambda label, size: None,
     say: Callable[[str], None] = lambda text: None,
     clock: Callable[[], float] = time.monotonic,
 ) -> SearchResult:
@@ -70,7 +69,6 @@ def search(
     Args:
         device: where every run computes, "cpu", "cuda" or "cuda:1"; left out, on a GPU when there is one.
         show: called with (a trial, its progress from 0 to 1) now and then.
-        plan: called with (a trial, its seconds of training) before it begins.
         say: called with every step that is done.
         clock: gives seconds.
 
@@ -84,7 +82,7 @@ def search(
     config.check()
     with claimed(config.out):
         say("reading the text, doing a few steps")
-        workers = Workers(1, show, plan, device=device, processes=config.processes)
+        workers = Workers(1, show, device=device, processes=config.processes)
         trials, time_plan = _prepared(config, workers, clock)
         hours = Hours(config.hours, trials, time_plan, started, clock, say)
         try:
@@ -107,9 +105,9 @@ def _prepared(config: SearchConfig, workers: Workers, clock: Callable[[], float]
     configured = partial(config.run, vocabulary=size, encoder_decoder=encoder_decoder)
     plain = configured(SearchCandidate(), 1.0, warmup=1)
     objective, training = objective_of(plain, shards)[0], plain.training
-    runs = (configured(candidate, 1.0, warmup=1) for candidate in config.candidates())
-    for run in {str(run.model): run for run in runs}.values():  # every shape, before any is trained
-        objective_of(run, shards)
+    shapes = {str(config.run(one, 1.0, warmup=1).model): one for one in config.candidates()}
+    for one in shapes.values():  # before any is trained
+        objective_of(configured(one, 1.0, warmup=1), shards)
     rows = Rows(shards.train, shards.vocabulary, length=training.length, seed=training.seed)
     same = steady(objective, rows, config.objective)
     place, new = config.out / "hours.json", dict[str, Any]()

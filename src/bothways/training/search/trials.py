@@ -40,7 +40,7 @@ class Trials:
     named       (candidate, budget) -> what it is called where people read
     steady      whether the objective is the same at any progress, so that a run can go on under a larger budget
     baselines   of n-grams, the same for every run
-    gone, back  labels of candidates whose checkpoints were deleted, and of those that were tried anew since
+    gone        labels of candidates whose checkpoints were deleted
     """
 
     place: Path
@@ -53,14 +53,12 @@ class Trials:
     notes: dict[str, Any] = field(init=False, default_factory=dict)
     kept: list[Trial] = field(init=False, default_factory=list)
     gone: set[str] = field(init=False, default_factory=set)
-    back: set[str] = field(init=False, default_factory=set)
     _reused: dict[str, float] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.place.exists():
             self.notes = unsealed(self.place)
             self.kept, self.gone = _read(self.notes, self.place)
-            self.back = {*self.notes.get("back", ())}
 
     def __call__(self, candidate: SearchCandidate, budget: float) -> Trial:
         """The trial, trained if it was not yet.
@@ -105,9 +103,7 @@ class Trials:
 
     def _keep(self, trial: Trial) -> Trial:
         self.kept.append(trial)
-        if trial.candidate.label in self.gone:
-            self.gone.remove(trial.candidate.label)
-            self.back.add(trial.candidate.label)
+        self.gone.discard(trial.candidate.label)
         self.note()
         return trial
 
@@ -152,10 +148,11 @@ class Trials:
     def drop(self, trial: Trial) -> None:
         """The checkpoints of a trial that goes no further are deleted: its loss is all that is wanted of it.
 
-        Once: a search that goes on comes past it again, when the candidate may have come back for a longer one.
+        A search that goes on comes past it again, when the candidate may have come back for a longer one.
         """
         candidate = trial.candidate
-        if candidate.label in {*self.gone, *self.back}:
+        longer = any(one.candidate.label == candidate.label and one.budget > trial.budget for one in self.kept)
+        if longer or candidate.label in self.gone:
             return
         for folder in (self.place.parent / "trials").glob(f"{candidate.folder}*"):
             shutil.rmtree(RunFolder(folder).checkpoints, ignore_errors=True)
@@ -164,8 +161,7 @@ class Trials:
 
     def note(self, **changes: Any) -> None:
         """Writes down what was found, and what else is to be known when the search goes on."""
-        labels = {"gone": sorted(self.gone), "back": sorted(self.back)}
-        self.notes |= {**changes, "trials": [_plain(trial) for trial in self.kept], **labels}
+        self.notes |= {**changes, "trials": [_plain(trial) for trial in self.kept], "gone": sorted(self.gone)}
         write_sealed(self.place, self.notes)
 
 
