@@ -3,7 +3,7 @@
 Good for: many processes, each step of which waits for the slowest: few large steps. On one machine Muon with small
 steps is the better start. Of the paper: LAMB, large steps (there 32,768 rows in place of 256), a rate that grows with
 the root of the step, a linear warm-up and a linear decay to zero. Scaled down: 512 rows of 128 tokens, a rate of
-1e-2 for 64 rows times the root of 8 (not searched for), and a warm-up of 50 of the some 300 steps.
+1e-2 for 64 rows times the root of 8 (not searched for), and a warm-up of 50 of about 300 steps.
 Reached: not measured yet.
 Again:
     bothways prepare my-text/ --out shards
@@ -11,7 +11,8 @@ Again:
     bothways search shards --objective mlm --hours 8 --processes 2 --out runs/search --set training.step_tokens=65536 \\
         --set training.optimiser.name=lamb --set training.optimiser.learning_rate=0.0283 \\
         --set training.optimiser.weight_decay=0.01 --set 'training.optimiser.betas=[0.9, 0.999]' \\
-        --set training.schedule.shape=linear --set 'space=[{rate: [0.5, 1, 2]}]'
+        --set training.optimiser.epsilon=1e-6 --set training.schedule.shape=linear \\
+        --set 'space=[{rate: [0.5, 1, 2]}]'
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ def objectives(json: Json = False) -> None:
         return print_json(records)
     table = Table.grid(padding=(0, 2))
     for record in records:
-        faces = " and ".join(f"{face}/" for face in record["faces"]) or "no face of its own, through Bothways only"
+        faces = " and ".join(f"{face}/" for face in record["faces"]) or "model/ or body/ (docs/saved-models.md)"
         table.add_row(bold(record["name"]), record["summary"])
         table.add_row("", dim(f"{record['paper']}\ngives {faces}; needs {record['needs']}; {record['pairs']}"))
     draw(table, wrap=True)

@@ -73,7 +73,7 @@ class OptimiserConfig(Frozen):
         description="adamw, bert-adam, lamb, or muon for the matrices of the blocks and AdamW for the rest.",
     )
     learning_rate: float | None = Field(
-        default=None, gt=0, description="Of the optimiser named; left out: what trial found best for the size."
+        default=None, gt=0, description="Of the optimiser named; left out: a default by the width of the model."
     )
     adam_learning_rate: float | None = Field(
         default=None, gt=0, description="Under Muon, of embeddings and norms; left out: the other."
