@@ -165,7 +165,7 @@ def choosing(given: argparse.Namespace) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = common.parser((__doc__ or "").splitlines()[0], pairs=3, steps=1)
+    parser = common.parser((__doc__ or "").splitlines()[0], pairs=3)
     parser.add_argument("--train", type=Path, help="records with source and target")
     parser.add_argument("--base", type=Path, help="a decoder's folder")
     parser.add_argument("--layers", type=int, default=30)

@@ -143,7 +143,7 @@ def compare(name: str, sides: tuple[Callable[[], float], Callable[[], float]], p
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = common.parser(__doc__ or "", pairs=20, steps=STEPS)
+    parser = common.parser(__doc__ or "", pairs=20)
     parser.add_argument("--before", default="82825d2", help="the earlier commit (default %(default)s)")
     parser.add_argument("--what", nargs="+", default=["train", "predict", "generate"])
     parser.add_argument("--core", type=int, default=0, help="the core that both sides get")

@@ -195,12 +195,14 @@ def prepare(source: str | Path, out: Path, *, vocabulary: int) -> Path:
     return out
 
 
-def parser(description: str, *, pairs: int, steps: int) -> argparse.ArgumentParser:
-    """The options that both benchmarks have."""
+def parser(description: str, *, pairs: int, steps: int | None = None) -> argparse.ArgumentParser:
+    """The options that benchmarks share; `steps`, those of who measures steps."""
     found = argparse.ArgumentParser(description=description)
     found.add_argument("--pairs", type=int, default=pairs, help=f"how often the sides take turns (default {pairs})")
-    found.add_argument("--steps", type=int, default=steps, help=f"measured optimiser steps of a side (default {steps})")
-    found.add_argument("--warmup", type=int, default=1, help="steps before them (default 1)")
+    if steps is not None:
+        said = f"measured optimiser steps of a side (default {steps})"
+        found.add_argument("--steps", type=int, default=steps, help=said)
+        found.add_argument("--warmup", type=int, default=1, help="steps before them (default 1)")
     found.add_argument(
         "--work",
         type=Path,
@@ -211,10 +213,10 @@ def parser(description: str, *, pairs: int, steps: int) -> argparse.ArgumentPars
 
 
 def parse(found: argparse.ArgumentParser, arguments: Sequence[str] | None) -> argparse.Namespace:
-    """The options, checked as far as both benchmarks have them."""
+    """The options, checked as far as benchmarks share them."""
     given = found.parse_args(arguments)
     for name in ("pairs", "steps", "warmup"):
-        if getattr(given, name) < 1:
+        if getattr(given, name, 1) < 1:
             found.error(f"--{name}: expected 1 or more, got {getattr(given, name)}")
     given.work.mkdir(parents=True, exist_ok=True)
     return given

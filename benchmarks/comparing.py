@@ -18,7 +18,7 @@ import common
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = common.parser((__doc__ or "").splitlines()[0], pairs=1, steps=1)
+    parser = common.parser((__doc__ or "").splitlines()[0], pairs=1)
     parser.add_argument("--objectives", default="causal; mlm")
     parser.add_argument("--budget", default="5e11flops")
     parser.add_argument("--seeds", type=int, default=2)

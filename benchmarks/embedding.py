@@ -31,7 +31,7 @@ def timed(embed: Callable[[list[str]], np.ndarray], texts: list[str]) -> tuple[n
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = common.parser((__doc__ or "").splitlines()[0], pairs=5, steps=1)
+    parser = common.parser((__doc__ or "").splitlines()[0], pairs=5)
     parser.add_argument("--model", type=Path)
     parser.add_argument("--texts", type=Path, help="records with text")
     parser.add_argument("--examples", type=int, default=640)

@@ -189,7 +189,7 @@ def turns(given: argparse.Namespace, sides: Sequence[str]) -> Iterator[dict[str,
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = common.parser((__doc__ or "").splitlines()[0], pairs=3, steps=1)
+    parser = common.parser((__doc__ or "").splitlines()[0], pairs=3)
     parser.add_argument("--model", type=Path, help="a Hugging Face folder of an encoder")
     parser.add_argument("--train", type=Path, help="labelled records")
     parser.add_argument("--texts", type=Path, help="records to predict")

@@ -173,7 +173,7 @@ def _asked(side: subprocess.Popen[str], prompts: list[str], new: int) -> tuple[f
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = common.parser((__doc__ or "").splitlines()[0], pairs=5, steps=1)
+    parser = common.parser((__doc__ or "").splitlines()[0], pairs=5)
     parser.add_argument("--model", type=Path, help="a Hugging Face folder of a decoder")
     parser.add_argument("--new", type=int, help="tokens that are generated (default 32; 192 with --unequal)")
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 4, 16])

@@ -117,7 +117,7 @@ def generate(model: Path, new: int) -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = common.parser(__doc__ or "", pairs=1, steps=STEPS)
+    parser = common.parser(__doc__ or "", pairs=1)
     parser.add_argument("--seconds", type=int, default=60, help="of each pretraining (default %(default)s)")
     parser.add_argument("--tiny", action="store_true", help="two layers and few steps; without a GPU always")
     parser.add_argument("--shards", type=Path, help="left out, Python's documentation is prepared")

@@ -47,7 +47,7 @@ def step_seconds(size: str, name: str) -> float:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = common.parser((__doc__ or "").splitlines()[0], pairs=3, steps=1)
+    parser = common.parser((__doc__ or "").splitlines()[0], pairs=3)
     parser.add_argument("--size", default=common.SIZE)
     parser.add_argument("--length", type=int, default=128)
     given = common.parse(parser, arguments)

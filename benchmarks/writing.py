@@ -218,7 +218,7 @@ def sources_of(rows: Sequence[dict[str, str]], count: int) -> list[str]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = common.parser((__doc__ or "").splitlines()[0], pairs=3, steps=1)
+    parser = common.parser((__doc__ or "").splitlines()[0], pairs=3)
     parser.add_argument("--train", type=Path, help="records with source and target")
     parser.add_argument("--shape", choices=("classic", "modern"), default="classic")
     parser.add_argument("--size", default="6-6x256")

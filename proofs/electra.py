@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from sklearn.metrics import roc_auc_score
 
 import bothways
 from bothways.batch import Batch, Row
@@ -66,21 +67,13 @@ def suspicions(model: LanguageModel, rows: Sequence[Row], tokens: np.ndarray, sh
     return {"discriminator": np.concatenate(found), **nats}
 
 
-def area(suspicion: np.ndarray, replaced: np.ndarray) -> float:
-    """Under the ROC curve: the mean rank of what was replaced, ties halved (Mann & Whitney 1947)."""
-    _, inverse, counts = np.unique(suspicion, return_inverse=True, return_counts=True)
-    ranks = (np.cumsum(counts) - (counts - 1) / 2)[inverse]
-    many, few = int(replaced.sum()), int((~replaced).sum())
-    return float((ranks[replaced].sum() - many * (many + 1) / 2) / (many * few))
-
-
 def spread_of(suspicion: np.ndarray, replaced: np.ndarray, text: np.ndarray) -> float:
     """Standard error of the area over rows [rows, T], by bootstrap."""
     rng = np.random.default_rng(0)
     areas = []
     for _ in range(100):
         some = rng.integers(len(suspicion), size=len(suspicion))
-        areas.append(area(suspicion[some][text[some]], replaced[some][text[some]]))
+        areas.append(roc_auc_score(replaced[some][text[some]], suspicion[some][text[some]]))
     return float(np.std(areas))
 
 
@@ -109,7 +102,7 @@ def main() -> None:
         replaced = tokens != original
         print(f"{len(rows)} held-out rows, {replaced[text].mean():.1%} of the tokens replaced")
         found = suspicions(model, rows, tokens, shards)
-    areas = {name: area(each[text], replaced[text]) for name, each in found.items()}
+    areas = {name: roc_auc_score(replaced[text], each[text]) for name, each in found.items()}
     for name, value in areas.items():
         print(f"  {name:13s} area under the ROC curve {value:.3f} +- {spread_of(found[name], replaced, text):.3f}")
     ahead = areas["discriminator"] - areas["unigram"]

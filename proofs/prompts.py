@@ -70,7 +70,7 @@ TASKS = {
         dict(
             zip(
                 TOPICS.split(),
-                ["财经", "房产", "股票", "教育", "科技", "社会", "时政", "体育", "游戏", "娱乐"],
+                IN_CHINESE.split(),
                 strict=True,
             )
         ),

@@ -146,13 +146,13 @@ def test_a_yaml_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     path = tmp_path / "a.yaml"
     path.write_bytes(b"a: 1\nb: \xe9\n")
     with pytest.raises(UsageError, match=r"a.yaml, line 2: expected UTF-8, got b'\\xe9'"):
-        read_yaml(path, error=UsageError)
+        read_yaml(path)
     path.write_text("a: [1\n")
     with pytest.raises(UsageError, match=r"a.yaml: cannot be read as YAML: .*line 2"):
-        read_yaml(path, error=UsageError)
+        read_yaml(path)
     monkeypatch.setattr(reading, "LARGEST_YAML", 3)
     with pytest.raises(UsageError, match="a.yaml: cannot be read as YAML: more than"):
-        read_yaml(path, error=UsageError)
+        read_yaml(path)
 
 
 def _with_header(header: bytes, data: bytes = b"") -> bytes:
@@ -181,15 +181,15 @@ def test_what_is_no_safetensors(content: bytes | None, read: Callable[..., Any],
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(ModelError, match=r"a.safetensors cannot be read as safetensors \(.*\): make it anew"):
-        read(path, error=ModelError, then="make it anew")
+        read(path, then="make it anew")
 
 
 def test_safetensors_that_are_right(tmp_path: Path) -> None:
     path, held = tmp_path / "a.safetensors", np.arange(6, dtype=np.float32).reshape(2, 3)
     save_file({"a": held, "b": np.array([2**40])}, path, metadata={"of": "x"})
-    assert read_metadata(path, error=ModelError) == {"of": "x"}
-    assert np.array_equal(read_arrays(path, error=ModelError)["a"], held)
-    assert torch.equal(read_tensors(path, error=ModelError)["a"], torch.from_numpy(held))
+    assert read_metadata(path) == {"of": "x"}
+    assert np.array_equal(read_arrays(path)["a"], held)
+    assert torch.equal(read_tensors(path)["a"], torch.from_numpy(held))
 
 
 def test_a_folder_holds_no_lines(tmp_path: Path) -> None:

@@ -215,7 +215,7 @@ def load_config(path: Path) -> dict[str, Any]:
     Raises:
         UsageError: the file is missing or does not run, or they are no mapping.
     """
-    values = settings_of(path) if path.suffix == ".py" else read_yaml(path, error=UsageError)
+    values = settings_of(path) if path.suffix == ".py" else read_yaml(path)
     if not isinstance(values, dict):
         raise UsageError(f"{path}: expected keys and values, got {type(values).__name__}")
     return values

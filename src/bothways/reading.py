@@ -16,7 +16,7 @@ import yaml
 from pydantic_core import from_json
 from safetensors import SafetensorError, safe_open
 
-from bothways.errors import BothwaysError
+from bothways.errors import BothwaysError, ModelError, UsageError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -116,20 +116,20 @@ def read_json_lines(path: Path, *, error: type[BothwaysError]) -> Iterator[dict[
                 yield value
 
 
-def read_yaml(path: Path, *, error: type[BothwaysError]) -> Any:
+def read_yaml(path: Path) -> Any:
     """What a YAML file says.
 
     Raises:
-        BothwaysError: of the kind that is given: the file does not read.
+        UsageError: the file does not read.
     """
     try:
         return parse_yaml(_content(path, LARGEST_YAML).decode())
     except UnicodeDecodeError as wrong:
         line = wrong.object.count(b"\n", 0, wrong.start) + 1
         byte = wrong.object[wrong.start : wrong.start + 1]
-        raise error(f"{path}, line {line}: expected UTF-8, got {byte!r}: save it as UTF-8") from None
+        raise UsageError(f"{path}, line {line}: expected UTF-8, got {byte!r}: save it as UTF-8") from None
     except (OSError, UnreadableError) as wrong:
-        raise error(f"{path}: cannot be read as YAML: {wrong}") from None
+        raise UsageError(f"{path}: cannot be read as YAML: {wrong}") from None
 
 
 class _EachKeyOnce(yaml.SafeLoader):
@@ -205,44 +205,44 @@ def _check_text(path: str, text: str) -> None:
         raise UnreadableError(f"{path or 'a name'}: expected text, got {what} in {text!r:.80}")
 
 
-def read_tensors(path: Path, *, error: type[BothwaysError], then: str = "") -> dict[str, Tensor]:
+def read_tensors(path: Path, *, then: str = "") -> dict[str, Tensor]:
     """The tensors of a safetensors file; `then`: what to do about a damaged one.
 
     Raises:
-        BothwaysError: of the kind that is given: it is not there, damaged, or another kind of file.
+        ModelError: it is not there, damaged, or another kind of file.
     """
-    return _tensors(path, "pt", error, then)
+    return _tensors(path, "pt", then)
 
 
-def read_arrays(path: Path, *, error: type[BothwaysError], then: str = "") -> dict[str, np.ndarray]:
+def read_arrays(path: Path, *, then: str = "") -> dict[str, np.ndarray]:
     """The same as arrays of numpy."""
-    return _tensors(path, "np", error, then)
+    return _tensors(path, "np", then)
 
 
-def _tensors(path: Path, framework: str, error: type[BothwaysError], then: str) -> dict[str, Any]:
+def _tensors(path: Path, framework: str, then: str) -> dict[str, Any]:
     try:
         with safe_open(path, framework=framework) as file:
             return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dict
     except (SafetensorError, OSError, ValueError, TypeError, LookupError, AttributeError, RuntimeError) as wrong:
-        raise _damaged(path, wrong, error, then) from None
+        raise _damaged(path, wrong, then) from None
 
 
-def read_metadata(path: Path, *, error: type[BothwaysError], then: str = "") -> Mapping[str, str]:
+def read_metadata(path: Path, *, then: str = "") -> Mapping[str, str]:
     """What a safetensors file says of itself, beside its tensors.
 
     Raises:
-        BothwaysError: as `read_tensors`.
+        ModelError: as `read_tensors`.
     """
     try:
         with safe_open(path, framework="np") as file:
             return dict(file.metadata() or {})
     except (SafetensorError, OSError, ValueError) as wrong:
-        raise _damaged(path, wrong, error, then) from None
+        raise _damaged(path, wrong, then) from None
 
 
-def _damaged(path: Path, wrong: Exception, error: type[BothwaysError], then: str) -> BothwaysError:
+def _damaged(path: Path, wrong: Exception, then: str) -> ModelError:
     told = then or "the file is damaged. Save it again."
-    return error(f"{path} cannot be read as safetensors ({wrong}): {told}")
+    return ModelError(f"{path} cannot be read as safetensors ({wrong}): {told}")
 
 
 def _opened(path: Path) -> Any:

@@ -89,8 +89,8 @@ def read_sealed(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     Raises:
         ModelError: they do not read, or do not match their hash.
     """
-    tensors = read_arrays(path, error=ModelError, then=_MADE)
-    told = dict(read_metadata(path, error=ModelError, then=_MADE))
+    tensors = read_arrays(path, then=_MADE)
+    told = dict(read_metadata(path, then=_MADE))
     seal = told.pop(_KEY, None)
     if (seal or _once_sealed(" ".join(told))) and seal != _hash_of(tensors, told):
         raise _damaged(path, do=_MADE)

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from unicodedata import east_asian_width
 
 from rich.console import Console, RenderableType
 from rich.table import Table
@@ -120,3 +121,8 @@ def doing(what: str) -> Iterator[None]:
         yield
     finally:
         status()
+
+
+def wide(text: str) -> int:
+    """How wide a text is in a font of one width, in Latin letters; a Chinese character is as wide as two."""
+    return sum(2 if east_asian_width(letter) in "WF" else 1 for letter in text)

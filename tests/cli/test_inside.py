@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bothways.errors import DataError, ModelError, UsageError
+from bothways.errors import DataError, ModelError
 from tests.cli.conftest import Invoke
 from tests.inference.made import CAUSAL, HYBRID, make_run
 
@@ -45,7 +45,9 @@ def test_contextuality(invoke: Invoke, runs: tuple[Path, Path], tmp_path: Path) 
     assert "both, left to right, read from left to right" in said and "most contextual" in said and page.exists()
     told = json.loads(invoke("contextuality", runs[1], "--texts", tmp_path / "texts.txt", "--json").stdout)
     assert told[0]["layers"][0]["self_similarity"] == pytest.approx(1, abs=1e-5) and told[0]["unknown"] == 0
-    with pytest.raises(UsageError, match=r"x.md: expected .txt, .jsonl, .csv, .tsv, .parquet, got .md"):
+    reviews = lines(tmp_path / "reviews.jsonl", *({"评论": text} for text in TEXTS))  # as --file of other commands
+    assert json.loads(invoke("contextuality", runs[1], "--texts", reviews, "--json").stdout) == told
+    with pytest.raises(DataError, match=r"x.md: expected a file to read"):
         invoke("contextuality", runs[0], "--texts", tmp_path / "x.md")
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bothways.cli.options import configured
+from bothways.cli.show import worth_lines
 from bothways.terminal import say
 
 if TYPE_CHECKING:
@@ -64,7 +65,8 @@ def tell(manifest: Mapping[str, Any], out: Path) -> None:
                 say(f"  {where:8} {_figures(one[where])}")
         if (beside := one.get("beside")) and beside["scores"]:
             say(f"  alone    {_figures(beside['scores'])}  ({beside['run']}, {beside['where']})")
-        _tell_worth(one)
+        for kind, line in worth_lines(one):
+            say(f"  {kind:10} {line}")
         for line in one["skipped"][:10]:
             say(f"  skipped  {line}")
     best = manifest["best"]
@@ -77,7 +79,8 @@ def tell_scores(found: Mapping[str, Any]) -> None:
     for name, one in found["tasks"].items():
         figures = {key: value for key, value in one.items() if isinstance(value, float)}
         say(f"{name:20s} {_figures(figures)}  ({one['examples']} examples)")
-        _tell_worth(one)
+        for kind, line in worth_lines(one):
+            say(f"  {kind:10} {line}")
     say(f"{'mean':20s} {found['mean']:.4f}")
     if found["left_out"]:
         say(f"left out, since they name no test or dev file: {', '.join(found['left_out'])}")
@@ -85,13 +88,3 @@ def tell_scores(found: Mapping[str, Any]) -> None:
 
 def _figures(scores: Mapping[str, float]) -> str:
     return "  ".join(f"{name} {value:.4f}" for name, value in scores.items())
-
-
-def _tell_worth(one: Mapping[str, Any]) -> None:
-    if use := one.get("shuffled_source"):
-        own, shuffled = (f"{use['metric']} {use[key]:.4f}" for key in ("own", "shuffled"))
-        say(f"  source   {own}; with sources of other examples {shuffled}")
-    if majority := one.get("majority"):
-        say(f"  majority always {majority['answer']!r}: {_figures(majority['scores'])}")
-    for line in one.get("warnings") or ():
-        say(f"  warning  {line}")

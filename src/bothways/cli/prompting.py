@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bothways.cli.options import ConfigFile, Device, Settings, configured, from_record, refuse_beside_resume
-from bothways.cli.show import Json, load, load_torch, print_json, room_for
-from bothways.cli.tasks import Column, FinetuneDisplay, SkipBad, as_columns, show_columns, skipping, worth_lines
+from bothways.cli.show import Json, load, load_torch, print_json, room_for, worth_lines
+from bothways.cli.tasks import Column, FinetuneDisplay, SkipBad, as_columns, show_columns, skipping
 from bothways.terminal import say
 
 if TYPE_CHECKING:

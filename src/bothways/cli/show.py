@@ -90,3 +90,28 @@ def grid(rows: Mapping[str, str]) -> None:
     for name, value in rows.items():
         table.add_row(name, value)
     draw(table, wrap=True)
+
+
+def worth_lines(told: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What a score is worth: what the commonest answer alone would get, and what to beware of."""
+    if majority := told.get("majority"):
+        scores = ", ".join(f"{name} {value:.4f}" for name, value in majority["scores"].items())
+        yield "majority", f"always {majority['answer']!r}: {scores}"
+    for rule, found in (told.get("baselines") or {}).items():
+        spans = ((name, value, *found["intervals"][name]) for name, value in found["scores"].items())
+        yield (
+            "beside",
+            f"{rule}: " + ", ".join(f"{name} {x:.4f} ({low:.4f} to {high:.4f})" for name, x, low, high in spans),
+        )
+    if before := told.get("before"):
+        spans = ((name, value, *before["better_by"][name]) for name, value in before["scores"].items())
+        moved = ", ".join(f"{name} {x:.4f} (more by {low:.4f} to {high:.4f} now)" for name, x, low, high in spans)
+        yield "before", f"on {before['where']}: {moved}"
+    if use := told.get("shuffled_source"):
+        own, shuffled = (f"{use['metric']} {use[key]:.4f}" for key in ("own", "shuffled"))
+        beside = f"the difference is {use['low']:.4f} to {use['high']:.4f}"
+        yield "source use", f"{own}; with sources of other examples {shuffled}; {beside}"
+    from bothways.training.finetuning.zero_shot import held_out_lines
+
+    yield from held_out_lines(told)
+    yield from (("warning", line) for line in told.get("warnings") or ())

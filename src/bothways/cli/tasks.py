@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -26,7 +26,7 @@ from bothways.cli.options import (
     refuse_beside_resume,
     repeated,
 )
-from bothways.cli.show import Json, load_torch, print_json, room_for
+from bothways.cli.show import Json, load_torch, print_json, room_for, worth_lines
 from bothways.terminal import Status, say
 
 if TYPE_CHECKING:
@@ -140,31 +140,6 @@ def _tell(manifest: dict[str, Any], out: Path) -> None:
         f"kept       epoch {manifest['best']['epoch']}, in {out / ('adapter' if adapter else 'model')}",
     ]
     say("\n".join(lines))
-
-
-def worth_lines(told: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """What a score is worth: what the commonest answer alone would get, and what to beware of."""
-    if majority := told.get("majority"):
-        scores = ", ".join(f"{name} {value:.4f}" for name, value in majority["scores"].items())
-        yield "majority", f"always {majority['answer']!r}: {scores}"
-    for rule, found in (told.get("baselines") or {}).items():
-        spans = ((name, value, *found["intervals"][name]) for name, value in found["scores"].items())
-        yield (
-            "beside",
-            f"{rule}: " + ", ".join(f"{name} {x:.4f} ({low:.4f} to {high:.4f})" for name, x, low, high in spans),
-        )
-    if before := told.get("before"):
-        spans = ((name, value, *before["better_by"][name]) for name, value in before["scores"].items())
-        moved = ", ".join(f"{name} {x:.4f} (more by {low:.4f} to {high:.4f} now)" for name, x, low, high in spans)
-        yield "before", f"on {before['where']}: {moved}"
-    if use := told.get("shuffled_source"):
-        own, shuffled = (f"{use['metric']} {use[key]:.4f}" for key in ("own", "shuffled"))
-        beside = f"the difference is {use['low']:.4f} to {use['high']:.4f}"
-        yield "source use", f"{own}; with sources of other examples {shuffled}; {beside}"
-    from bothways.training.finetuning.zero_shot import held_out_lines
-
-    yield from held_out_lines(told)
-    yield from (("warning", line) for line in told.get("warnings") or ())
 
 
 def _tell_means(means: dict[str, Any], out: Path) -> None:

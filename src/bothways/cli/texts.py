@@ -91,37 +91,10 @@ def asked(texts: Sequence[str], file: Path | None) -> Asked:
 
 def _read(file: Path) -> Iterator[str]:
     """The texts of a file, empty ones left out."""
-    from bothways.corpus.lines import kept, lines, lines_of, refuse
-    from bothways.corpus.options import PrepareOptions
-    from bothways.corpus.readers import DocumentReader
-    from bothways.corpus.records import RECORDS, suffix_of
+    from bothways.corpus.lines import kept, lines_of, refuse
+    from bothways.tasks.texts import texts_of
 
-    found: Iterator[str]
-    if file == STANDARD_INPUT:
-        found = (line for _, _, line in kept(lines_of(sys.stdin.buffer), Path("standard input"), refuse))
-    elif suffix_of(file) in RECORDS:
-        found = DocumentReader(PrepareOptions(fields=(_text_field(file),))).read(file)
-    else:
-        found = (line for _, _, line in kept(lines(file), file, refuse))
+    if file != STANDARD_INPUT:
+        return texts_of(file)
+    found = (line for _, _, line in kept(lines_of(sys.stdin.buffer), Path("standard input"), refuse))
     return filter(None, map(str.strip, found))
-
-
-def _text_field(file: Path) -> str:
-    """The field of a file's records that holds the texts, by the names that fine-tuning knows; of JSON lines the first
-    record says which there are.
-
-    Raises:
-        UsageError: none of its fields is called so.
-        DataError: the file cannot be read.
-    """
-    from bothways.corpus.records import field_names, read_records, suffix_of
-    from bothways.errors import UsageError
-    from bothways.tasks.records import NAMES, column_of
-
-    lines = suffix_of(file) == ".jsonl"
-    fields = next((tuple(record) for _, _, record in read_records(file)), ()) if lines else field_names(file)
-    found = column_of("text", fields)
-    if fields and found is None:
-        known = f"text ({', '.join(name for name in NAMES['text'] if name != 'text')})"
-        raise UsageError(f"{file}: expected a field that is called {known}, got {', '.join(fields)}. Rename one.")
-    return found or "text"

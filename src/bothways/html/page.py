@@ -11,14 +11,13 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
-from unicodedata import east_asian_width
 from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from jinja2.ext import Extension
 from markupsafe import Markup
 
-from bothways.terminal import compact
+from bothways.terminal import compact, wide
 
 TEMPLATES = Path(__file__).parent / "templates"
 _DRAWN: dict[int, str] = {code: chr(0x2400 + code) for code in range(32) if chr(code) not in "\t\n"} | {
@@ -90,11 +89,6 @@ def visible(text: str) -> str:
 def token_name(token: str) -> str:
     """A token as one writes of it: without the space before it, and in words where nothing else is left."""
     return token.strip(" \t\n") or ("(new line)" if "\n" in token else "(space)")
-
-
-def wide(text: str) -> int:
-    """How wide a text is, in Latin letters; one of Chinese is as wide as two."""
-    return sum(2 if east_asian_width(letter) in "WF" else 1 for letter in text)
 
 
 def shortened(text: str, most: int) -> str:

@@ -32,7 +32,7 @@ def detect(engine: Engine, texts: Sequence[str]) -> list[list[Verdict]]:
     engine.needs("detect")
     rows, text_of = engine.rows(texts, closed=True)
     kept: dict[int, np.ndarray] = {}
-    for batch, states in engine.read_all(rows, face="encoder"):
+    for batch, states in engine.read_all(rows):
         chances = torch.sigmoid(engine.logits(states.float(), "replaced")).cpu().numpy()  # [B, T]
         kept |= {number: chances[i, : len(rows[number])] for i, number in enumerate(batch.tolist())}
     found: list[list[Verdict]] = [[] for _ in texts]

@@ -272,13 +272,10 @@ class Engine:
         before, after = self.around(closed=closed)
         return np.array([*before, *tokens, *after] or self.tokenizer.nothing, dtype=np.int64)
 
-    def read_all(self, rows: Sequence[np.ndarray], *, face: str) -> Iterator[tuple[np.ndarray, Tensor]]:
-        """Batches of (numbers of the rows [B], their states [B, T, D]), rows of like length together.
-
-        face  "encoder": all see all; "decoder": every token sees those before it
-        """
+    def read_all(self, rows: Sequence[np.ndarray]) -> Iterator[tuple[np.ndarray, Tensor]]:
+        """Batches of (numbers of the rows [B], their states [B, T, D]), rows of like length together; all see all."""
         for batch in self.passes([len(row) for row in rows]):
-            yield batch, self.read([rows[i] for i in batch], face=face)
+            yield batch, self.read([rows[i] for i in batch], face="encoder")
 
     def read(self, rows: Sequence[np.ndarray], *, face: str, places: np.ndarray | None = None) -> Tensor:
         """The states [B, T, D] of one batch of rows; or of one place of each, `places` [B]: [B, D], which is faster."""

@@ -48,7 +48,7 @@ def fill(engine: Engine, texts: Sequence[str], *, top_k: int = 5) -> list[list[l
             )
     before = engine.abilities.hidden == "before"
     found: dict[int, list[list[Guess]]] = {}
-    for batch, states in engine.read_all(rows, face="encoder"):
+    for batch, states in engine.read_all(rows):
         for number, hidden in zip(batch.tolist(), states, strict=True):
             places = np.flatnonzero(rows[number] == mask)
             at = torch.from_numpy(places - before).to(engine.device)

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from bothways.html import page, svg
-from bothways.objectives.show import Picture, about, columns, pictures, width_of
+from bothways.objectives.show import Picture, about, columns, pictures
+from bothways.terminal import wide
 
 CELL, SIZE, LETTER = 26, 29, 7.4  # a square, one with the gap beside it, a letter of text
 KINDS = {
@@ -68,10 +69,10 @@ class VisibilityFrame:
         left, start = [], 0.0
         for name, cells in columns(picture).items():
             left.append((name, start, cells))
-            start += max(map(width_of, (name, *cells))) * LETTER + 16
+            start += max(map(wide, (name, *cells))) * LETTER + 16
         count = len(picture.reads)
-        top = max(map(width_of, picture.reads)) * LETTER + 22
-        beside = max(map(width_of, picture.predicts), default=0) * LETTER
+        top = max(map(wide, picture.reads)) * LETTER + 22
+        beside = max(map(wide, picture.predicts), default=0) * LETTER
         width, height = start + count * SIZE + 14 + max(beside, 40), top + count * SIZE
         return cls(picture, left, start, top, round(width), round(height))
 

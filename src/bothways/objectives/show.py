@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from unicodedata import east_asian_width
 
 import numpy as np
 
@@ -13,6 +12,7 @@ from bothways.batch import Row, Sample, Vocabulary
 from bothways.errors import UsageError
 from bothways.objectives import build
 from bothways.objectives.objective import Objective, sides
+from bothways.terminal import wide
 from bothways.visibility import places
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
@@ -156,24 +156,17 @@ def as_text(picture: Picture) -> Iterator[str]:
     """Lines: for every place its `columns`, whom it sees, and what it predicts; columns stand under the words that are
     seen."""
     left, reads = columns(picture), picture.reads
-    widths = {name: max(map(width_of, (name, *cells))) for name, cells in left.items()}
+    widths = {name: max(map(wide, (name, *cells))) for name, cells in left.items()}
     yield "  ".join((*(_pad(name, widths[name]) for name in left), "sees " + " ".join(reads), "predicts"))
     for i, seen in enumerate(picture.sees):
-        marks = [
-            _pad(SEEN if see else UNSEEN, width_of(word), centre=True) for see, word in zip(seen, reads, strict=True)
-        ]
+        marks = [_pad(SEEN if see else UNSEEN, wide(word), centre=True) for see, word in zip(seen, reads, strict=True)]
         cells = [
             _pad(column[i], widths[name], right=name not in ("side", "text", "reads")) for name, column in left.items()
         ]
         yield "  ".join((*cells, "     " + " ".join(marks), picture.predicts[i])).rstrip()
 
 
-def width_of(text: str) -> int:
-    """Columns in a font of one width; a Chinese character takes two."""
-    return sum(2 if east_asian_width(character) in "WF" else 1 for character in text)
-
-
 def _pad(text: str, width: int, *, right: bool = False, centre: bool = False) -> str:
-    room = width - width_of(text)
+    room = width - wide(text)
     before = room // 2 if centre else room if right else 0
     return " " * before + text + " " * (room - before)

@@ -10,18 +10,16 @@ from typing import Any
 
 import numpy as np
 
-from bothways.batch import Sample, Target
+from bothways.batch import Sample
 from bothways.errors import UsageError
 from bothways.model import TaskHead
-from bothways.model.abilities import WORDS
 from bothways.tasks.messages import conversation_in, in_order, messages_of, roles_of, said_in
 from bothways.tasks.records import BadField, Columns
 from bothways.tasks.task import Example
-from bothways.tasks.text2text import WritingTask
+from bothways.tasks.text2text import WritingTask, taught
 from bothways.text import Tokenizer
 from bothways.text.chat import Message, chat_tokens
 from bothways.text.conversation import DAY, conversation, fitted
-from bothways.visibility import Layout
 
 
 class Instruct(WritingTask):
@@ -74,7 +72,7 @@ class Instruct(WritingTask):
         if example.gold is None:
             messages, cut = fitted(tokenizer, example.messages, room)
             tokens = chat_tokens(tokenizer, messages, now=DAY)
-            return [_sample(tokens, np.zeros(len(tokens), dtype=bool), self.name, cut)]
+            return [taught(tokens, np.zeros(len(tokens), dtype=bool), name=self.name, cut=cut)]
         answer = {"role": "assistant", "content": example.gold[0]}
         found, cut = conversation(tokenizer, [*example.messages, answer]), 0
         if found.answers[-1][0] > room:
@@ -85,7 +83,7 @@ class Instruct(WritingTask):
         said = np.zeros(last, dtype=bool)
         for start, stop in found.answers:
             said[start:stop] = True
-        return [_sample(found.tokens[:last], said, self.name, cut + end - last)]
+        return [taught(found.tokens[:last], said, name=self.name, cut=cut + end - last)]
 
     def record(self, example: Example, text: str) -> dict[str, Any]:
         """The conversation with what was written as its last answer."""
@@ -112,12 +110,3 @@ def asked(number: Any, question: str, answer: str | None, place: str) -> Example
 
 def _example(number: Any, messages: Sequence[Message], gold: tuple[str, ...] | None, place: str) -> Example:
     return Example(number, (said_in(messages),), gold, place, messages=tuple(messages))
-
-
-def _sample(tokens: Sequence[int], said: np.ndarray, name: str, cut: int) -> Sample:
-    """Tokens [T] with the targets where something is `said` [T]; where nothing is, the last place stands for them."""
-    row, place = np.array(tokens, dtype=np.int32), np.arange(len(tokens))
-    at = np.flatnonzero(said) - 1 if said.any() else place[-1:]
-    labels = np.append(row, row[-1:])[at + 1].astype(np.int64)
-    layout = Layout.of(document=np.zeros_like(place), step=place, position=place, segment=said.astype(np.int32))
-    return Sample(row, layout, (Target(WORDS, at, labels, name=name),), cut)

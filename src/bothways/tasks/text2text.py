@@ -141,14 +141,17 @@ def _texts(value: Collection[Any]) -> bool:
 def laid(prompt: Sequence[int], target: Sequence[int], *, name: str, cut: int = 0) -> Sample:
     """A target behind its prompt, each of its tokens predicted by the one before; segments tell them apart. Without a
     target, the place where it is to be predicted."""
-    tokens = np.array([*prompt, *target], dtype=np.int32)
-    at = np.arange(len(prompt) - 1, max(len(prompt), len(tokens) - 1))
-    labels = np.append(tokens, tokens[-1:])[at + 1].astype(np.int64)
-    place = np.arange(len(tokens))
-    layout = Layout.of(
-        document=np.zeros_like(place), step=place, position=place, segment=(place >= len(prompt)).astype(np.int32)
-    )
-    return Sample(tokens, layout, (Target(WORDS, at, labels, name=name),), cut)
+    tokens = [*prompt, *target]
+    return taught(tokens, np.arange(len(tokens)) >= len(prompt), name=name, cut=cut)
+
+
+def taught(tokens: Sequence[int], said: np.ndarray, *, name: str, cut: int = 0) -> Sample:
+    """Tokens [T] with the targets where something is `said` [T]; where nothing is, the last place stands for them."""
+    row, place = np.array(tokens, dtype=np.int32), np.arange(len(tokens))
+    at = np.flatnonzero(said) - 1 if said.any() else place[-1:]
+    labels = np.append(row, row[-1:])[at + 1].astype(np.int64)
+    layout = Layout.of(document=np.zeros_like(place), step=place, position=place, segment=said.astype(np.int32))
+    return Sample(row, layout, (Target(WORDS, at, labels, name=name),), cut)
 
 
 class Text2Text(WritingTask):

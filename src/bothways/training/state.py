@@ -174,7 +174,7 @@ def load_weights(checkpoint: Path) -> dict[str, Tensor]:
 
 
 def _tensors(path: Path) -> dict[str, Tensor]:
-    return read_tensors(path, error=ModelError, then=f"delete {path.parent} to go on from the one before.")
+    return read_tensors(path, then=f"delete {path.parent} to go on from the one before.")
 
 
 @torch.no_grad()

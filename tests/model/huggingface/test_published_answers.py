@@ -97,7 +97,7 @@ def test_an_electra_stays_one_also_where_nothing_is_projected(head: str, embeddi
 def _said(loaded: bothways.inference.LanguageModel, tokens: torch.Tensor) -> tuple[torch.Tensor, ...]:
     """What a model says of one row [1, T], as the outputs of transformers' classes."""
     model, count = loaded.engine.model, tokens.shape[1]
-    (_, states), *_ = loaded.engine.read_all([tokens[0].numpy()], face="encoder")
+    (_, states), *_ = loaded.engine.read_all([tokens[0].numpy()])
     every = torch.arange(count)
     if not model.heads:
         return (model.logits(states) if loaded.engine.abilities.hidden else states,)

@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bothways.evaluation.inspection.attention import AttentionMaps, Heads
-from bothways.html import TableRow, page, shortened, token_name, visible, wide
+from bothways.html import TableRow, page, shortened, token_name, visible
 from bothways.html.curves import ticks
+from bothways.terminal import wide
 
 LEVELS = 8  # of shades
 

@@ -16,6 +16,7 @@ from bothways.evaluation.inspection.layers import states_by_layer, words_of
 from bothways.evaluation.inspection.measures import Measured, measured
 from bothways.inference.embed import one_reading, readings
 from bothways.inference.engine import Engine
+from bothways.tasks.texts import texts_of
 
 VERSION = 1
 LEAST = 5
@@ -113,13 +114,9 @@ def read_texts(path: Path) -> list[str]:
     """The lines of a file of text, or the records' texts: one text each, empty ones left out.
 
     Raises:
+        UsageError: no field of its records is called as texts are.
         DataError: it cannot be read, or holds no text.
     """
-    from bothways.corpus.options import PrepareOptions
-    from bothways.corpus.readers import DocumentReader
-
-    found = [text.strip() for text in DocumentReader(PrepareOptions(documents="lines")).read(path)]
-    found = [text for text in found if text]
-    if not found:
+    if not (found := [*texts_of(path)]):
         raise DataError(f"{path}: expected texts, one a line, got an empty file")
     return found

@@ -87,7 +87,7 @@ def read_file(path: Path) -> dict[str, Tensor]:
     Raises:
         ModelError: it is damaged.
     """
-    return read_tensors(path, error=ModelError, then="the file is damaged. Save the model again.")
+    return read_tensors(path, then="the file is damaged. Save the model again.")
 
 
 def write_json(path: Path, content: Any) -> None:

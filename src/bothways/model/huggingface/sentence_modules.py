@@ -170,7 +170,7 @@ def _as_they_are(folder: Path, listed: list[Any]) -> dict[str, Any]:
     for name in (_PROMPTS, *_TRANSFORMERS, *(f"{place}/config.json" for place in places)):
         found |= {name: _json(folder / name)} if (folder / name).is_file() else {}
     for name in (f"{place}/model.safetensors" for place in places):
-        found |= {name: read_tensors(folder / name, error=ModelError)} if (folder / name).is_file() else {}
+        found |= {name: read_tensors(folder / name)} if (folder / name).is_file() else {}
     return found
 
 
@@ -230,7 +230,7 @@ class _Dense(nn.Module):
                 f"{place}: expected the weights in model.safetensors, found none. A pytorch_model.bin can run code "
                 "when it is opened and is never opened here: load it with sentence-transformers and save it again."
             )
-        tensors = read_tensors(place / "model.safetensors", error=ModelError)
+        tensors = read_tensors(place / "model.safetensors")
         added, weight = config.get("use_residual", False), tensors.get("linear.weight")
         asked, shape = (
             [config.get("out_features"), config.get("in_features")],

@@ -82,7 +82,7 @@ def tasks_in(file: Path) -> dict[str, Any]:
     Raises:
         UsageError: the file cannot be read, or holds no tasks.
     """
-    found = read_yaml(file, error=UsageError)
+    found = read_yaml(file)
     found = {"tasks": found} if isinstance(found, list) else found
     tasks = found.get("tasks") if isinstance(found, dict) else None
     if not isinstance(tasks, list) or not all(isinstance(one, dict) for one in tasks) or not tasks:
