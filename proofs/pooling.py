@@ -24,7 +24,7 @@ from bothways.evaluation.linear_probe import linear_probe, read_sides
 from bothways.statistics import estimate
 from bothways.tasks.task import Example
 
-WAYS = ("mean_tokens", "cls_token")
+WAYS = ("mean", "cls")
 STRENGTHS = (0.001, 0.01, 0.1, 1.0)
 
 
@@ -35,8 +35,7 @@ def right(encoder: Path, way: str, sides: Sequence[Sequence[Example]]) -> np.nda
         (folder / "SHA256SUMS").unlink(missing_ok=True)  # of the file that is changed now
         file = folder / "1_Pooling" / "config.json"
         kept = json.loads(file.read_text(encoding="utf-8"))
-        changed = {f"pooling_mode_{one}": one == way for one in WAYS}
-        file.write_text(json.dumps({**kept, **changed}), encoding="utf-8")
+        file.write_text(json.dumps({**kept, "pooling_mode": way}), encoding="utf-8")  # before all pooling_mode_...
         model = load(folder)
         train, test = (model.embed([one.texts[0] for one in side]) for side in sides)
     labels = tuple([str(one.gold) for one in side] for side in sides)

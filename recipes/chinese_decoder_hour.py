@@ -4,7 +4,7 @@ Good for: writing on, and scoring how probable a text is. Every Chinese characte
 Reached: 1.904 bits per byte (trigram: 2.088), 27.2 % of next words right, with 9.5M tokens, four passes over Chinese
 novels; `--budget 20min` on one core of an Intel Xeon with AVX-512 (31 minutes on a busy host), one seed. In
 docs/results.md, "Six objectives at equal compute, Chinese", the best learning rate was the highest that was tried, four
-times this: search for yours. The search of four hours was not run.
+times this, at larger steps: search for yours. The search of four hours was not run.
 Again:
     bothways prepare my-text-zh/ --vocabulary 12288 --out shards-zh
     bothways search shards-zh --objective causal --size tiny --hours 4 --processes 2 --out runs/search

@@ -4,8 +4,8 @@ Good for: finding words that were replaced. For labels and vectors `mlm` was ahe
 (docs/results.md, "At equal time beside MLM").
 Reached: an area of 0.643 under the ROC curve of replaced words, with 13.6M tokens of English books; `--budget 20min`
 on one core of an Intel Xeon with AVX-512 (32 minutes on a busy host), one seed (docs/results.md, "At equal time beside
-MLM"): at this rate it explains 5 % of what it could. In Chinese a quarter of this rate, the lowest of four,
-was the best: search for yours. The search of four hours was not run.
+MLM"): at this rate it explains 5 % of what it could. In comparisons twice this rate was the best in English, a
+quarter of it in Chinese: search for yours. The search of four hours was not run.
 Again:
     bothways prepare my-text/ --out shards
     bothways search shards --objective electra --size tiny --hours 4 --processes 2 --out runs/search

@@ -81,5 +81,9 @@ def test_what_goes_on_is_said_now_and_then(capsys: pytest.CaptureFixture[str], m
         "0:03:10  causal, seed 0: done",
         "0:05:30  running: mlm, seed 0 25%; about 0:14:00 of training to go",
     ]
+    search = CompareDisplay(quiet=False)  # plans nothing: what it will train is not known
+    now[0] = 430.0
+    search.show("rate x 2", 0.5)
+    assert capsys.readouterr().out == "0:01:40  running: rate x 2 50%\n"
     CompareDisplay(quiet=True).say("nothing")
     assert capsys.readouterr().out == ""

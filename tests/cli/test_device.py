@@ -73,6 +73,7 @@ def test_beside_a_gpu_the_processor_is_taken_when_it_is_asked_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.delenv("BOTHWAYS_BF16", raising=False)
     with processes(device="cpu") as team:
         assert team.device == torch.device("cpu")
     assert machine.precision_for(device=torch.device("cpu"), root=tmp_path) == "fp32"  # a processor without bf16

@@ -80,6 +80,7 @@ def test_a_decoder_of_another_width_is_refused() -> None:
         ({"attention": {"window": 3}}, "attention.window is 3, and None"),
         ({"embedding_width": 8}, "embedding_width is 8, and None"),
         ({"norm": {"kind": "layer", "bias": True}}, "norm.kind is layer, and rms"),
+        ({"norm": {"embeddings": True}}, "norm.embeddings is True, and False"),
         ({"positions": {"base": 1e6}}, r"positions\.base is 1000000\.0, and 10000\.0"),
     ],
 )

@@ -138,8 +138,8 @@ class CompareDisplay:
         if now - self._said > SAID_EVERY:
             self._said = now
             going = [f"{name} {share:.0%}" for name, share in list(self._last.items()) if share < 1]
-            known = bool(self._sizes)  # of a search nobody knows what will be trained
-            if said := [f"running: {', '.join(going)}"] * bool(going) + [self._left(now)] * known:
+            left = [self._left(now)] if self._sizes else []  # of a search nobody knows what will be trained
+            if said := [f"running: {', '.join(going)}"] * bool(going) + left:
                 self.say("; ".join(said))
 
     def _left(self, now: float) -> str:

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 OF_ONE = ("task", "train", "dev", "test")
 """Options of a run of one task; of several, the file says them."""
 TOLD = (
-    *("examples", "share", "dev", "test", "test_intervals", "beside", "majority", "shuffled_source", "objective"),
-    *("warnings", "truncated", "skipped"),
+    *("examples", "share", "dev", "test", "test_intervals", "beside", "majority", "baselines"),
+    *("shuffled_source", "objective", "warnings", "truncated", "skipped"),
 )
 
 
@@ -62,13 +62,13 @@ def tell(manifest: Mapping[str, Any], out: Path) -> None:
         say(f"\n{name}: {one['task']}{taught}, drawn {one['share']:.0%} of the time; {counted}")
         for where in ("dev", "test"):
             if one.get(where):
-                say(f"  {where:8} {_figures(one[where])}")
+                say(f"  {where:10} {_figures(one[where])}")
         if (beside := one.get("beside")) and beside["scores"]:
-            say(f"  alone    {_figures(beside['scores'])}  ({beside['run']}, {beside['where']})")
+            say(f"  alone      {_figures(beside['scores'])}  ({beside['run']}, {beside['where']})")
         for kind, line in worth_lines(one):
             say(f"  {kind:10} {line}")
         for line in one["skipped"][:10]:
-            say(f"  skipped  {line}")
+            say(f"  skipped    {line}")
     best = manifest["best"]
     place = out / ("adapter" if manifest.get("adapter") else "model")
     say(f"\nkept epoch {best['epoch']}, mean {best['scores']['mean']:.4f} on dev, in {place}")

@@ -64,9 +64,9 @@ def init_decoder(found: Mapping[str, Tensor], shape: ModelConfig, wanted: ModelC
         ModelError: a model of another shape.
     """
     same = ["width", "heads", "key_heads", "head_width", "inner", "feed_forward", "positions.kind"]
-    same += ["embedding_width", "attention.bias", "attention.head_norm", "attention.window", "norm.kind", "norm.bias"]
+    same += ["embedding_width", "attention.bias", "attention.head_norm", "attention.window"]
     same += ["length"] if wanted.positions.kind == "learned" else ["positions.base", "positions.scaling"]
-    same += [] if wanted.norm.place == "both" else ["norm.place"]
+    same += ["norm.kind", "norm.bias", "norm.embeddings", *([] if wanted.norm.place == "both" else ["norm.place"])]
     for name, read in ((name, attrgetter(name)) for name in same):
         if read(shape) != read(wanted):
             raise ModelError(

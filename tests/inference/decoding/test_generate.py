@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pytest
@@ -13,7 +15,8 @@ from hypothesis import strategies as st
 
 from bothways.errors import UsageError
 from bothways.inference import LanguageModel
-from bothways.inference.decoding.options import GenerationOptions, Options
+from bothways.inference.decoding.generate import _tokens
+from bothways.inference.decoding.options import GenerationOptions, GenerationRequest, Options
 from bothways.inference.decoding.sampling import Sampling
 from bothways.inference.decoding.sequence import detokenize
 from bothways.inference.engine import Engine
@@ -313,3 +316,13 @@ def test_what_is_drawn_is_always_allowed(
     token = int(Sampling(temperature, top_k, top_p)(logits, np.array([chance]))[0])
     assert token != 4
     assert token in logits[0].topk(top_k).indices
+
+
+def test_what_stands_before_every_text_stands_there_once() -> None:
+    """A soft prompt of two tokens and [CLS]; a chat's template may write the second, or another beginning."""
+    engine = SimpleNamespace(
+        writes=None, tokenizer=SimpleNamespace(prompt=(100, 101)), around=lambda *, closed: ((100, 101, 1), ())
+    )
+    for prompt in ([100, 101, 1, 7], [1, 7], [100, 101, 7], [7]):
+        found = _tokens(cast("Engine", engine), GenerationRequest(np.array(prompt)))
+        assert found.tolist() == [7]

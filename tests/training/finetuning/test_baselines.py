@@ -160,12 +160,14 @@ def test_the_first_example_is_measured_on_other_texts(
 
 
 def test_dev_answers_that_cannot_be_written_do_not_refuse_a_run(tmp_path: Path) -> None:
-    """Of a task of one's own: an object is shown by its place in memory."""
-    own = [Example(0, ("a",), gold, "line 1") for gold in ((object(),), {"x", "y"})]
-    for again in (False, True):
-        remember(tmp_path, [], [], own, again=again, writes=True)
+    """Of a task of one's own: an object is shown by its place in memory, a set in an order of its process."""
+    some = [(object(),), {"x", "y"}, ("one",)]
+    for own in (some, [(object(),), {"z"}, ("one",)]):
+        examples = [Example(0, ("a",), gold, "line 1") for gold in own]
+        remember(tmp_path, [], [], examples, again=own is not some, writes=True)
     with pytest.raises(DataError, match="training or dev records"):
-        remember(tmp_path, [], [], [Example(0, ("a",), ("plain",), "line 1")], again=True, writes=True)
+        other = [*examples[:2], Example(0, ("a",), ("two",), "line 1")]
+        remember(tmp_path, [], [], other, again=True, writes=True)
 
 
 def test_seeds_keep_what_they_were_trained_on(tmp_path: Path, body: Path) -> None:

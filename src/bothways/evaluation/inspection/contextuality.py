@@ -83,8 +83,8 @@ def contextuality(
 
 def _contextuality(engine: Engine, texts: Sequence[str], reads: Reads, *, name: str) -> Contextuality:
     words = words_of(engine, texts, reads)
-    texts_of: Counter[str] = Counter(word for word, _ in {*zip(words.name, words.text.tolist(), strict=True)})
-    kept = sorted(word for word, count in texts_of.items() if count >= LEAST and any(map(str.isalnum, word)))
+    counts: Counter[str] = Counter(word for word, _ in {*zip(words.name, words.text.tolist(), strict=True)})
+    kept = sorted(word for word, count in counts.items() if count >= LEAST and any(map(str.isalnum, word)))
     if len(kept) < 2:
         raise DataError(
             f"expected words that stand in {LEAST} texts or more, got {len(kept)} in {len(texts)} texts: give more text"

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic_core import to_jsonable_python
 
 from bothways.batch import Sample
 from bothways.errors import DataError
@@ -62,9 +61,9 @@ def _hash_of_dev(examples: Sequence[Example]) -> str:
 
 
 def _plain(gold: object) -> str:
-    """Empty where it is, or holds, what cannot be written: another process would show it otherwise."""
+    """Empty where it is, or holds, what JSON has no form for: another process may show it otherwise."""
     try:
-        return json.dumps(gold, default=to_jsonable_python)
+        return json.dumps(gold, default=asdict)
     except (TypeError, ValueError):
         return ""
 

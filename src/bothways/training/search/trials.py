@@ -41,6 +41,7 @@ class Trials:
     steady      whether the objective is the same at any progress, so that a run can go on under a larger budget
     baselines   of n-grams, the same for every run
     gone        labels of candidates whose checkpoints were deleted
+    dropped     how often any were: a search that goes on comes past the same ones again
     """
 
     place: Path
@@ -53,12 +54,14 @@ class Trials:
     notes: dict[str, Any] = field(init=False, default_factory=dict)
     kept: list[Trial] = field(init=False, default_factory=list)
     gone: set[str] = field(init=False, default_factory=set)
+    dropped: int = field(init=False, default=0)
+    _passed: int = field(init=False, default=0)
     _reused: dict[str, float] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.place.exists():
             self.notes = unsealed(self.place)
-            self.kept, self.gone = _read(self.notes, self.place)
+            self.kept, self.gone, self.dropped = _read(self.notes, self.place)
 
     def __call__(self, candidate: SearchCandidate, budget: float) -> Trial:
         """The trial, trained if it was not yet.
@@ -148,20 +151,22 @@ class Trials:
     def drop(self, trial: Trial) -> None:
         """The checkpoints of a trial that goes no further are deleted: its loss is all that is wanted of it.
 
-        A search that goes on comes past it again, when the candidate may have come back for a longer one.
+        Once: when a search that goes on comes past it again, the candidate may have come back for a longer one.
         """
         candidate = trial.candidate
-        longer = any(one.candidate.label == candidate.label and one.budget > trial.budget for one in self.kept)
-        if longer or candidate.label in self.gone:
+        self._passed += 1
+        if self._passed <= self.dropped:
             return
         for folder in (self.place.parent / "trials").glob(f"{candidate.folder}*"):
             shutil.rmtree(RunFolder(folder).checkpoints, ignore_errors=True)
         self.gone.add(candidate.label)
+        self.dropped = self._passed
         self.note()
 
     def note(self, **changes: Any) -> None:
         """Writes down what was found, and what else is to be known when the search goes on."""
-        self.notes |= {**changes, "trials": [_plain(trial) for trial in self.kept], "gone": sorted(self.gone)}
+        labels = {"gone": sorted(self.gone), "dropped": self.dropped}
+        self.notes |= {**changes, "trials": [_plain(trial) for trial in self.kept], **labels}
         write_sealed(self.place, self.notes)
 
 
@@ -175,10 +180,10 @@ def _plain(trial: Trial) -> dict[str, Any]:
     return {**asdict(trial), "loss": trial.loss if math.isfinite(trial.loss) else None}
 
 
-def _read(notes: Mapping[str, Any], place: Path) -> tuple[list[Trial], set[str]]:
+def _read(notes: Mapping[str, Any], place: Path) -> tuple[list[Trial], set[str], int]:
     try:
         plain = [{**one, "loss": math.inf if one["loss"] is None else one["loss"]} for one in notes["trials"]]
-        return TypeAdapter(list[Trial]).validate_python(plain), set(notes["gone"])
+        return TypeAdapter(list[Trial]).validate_python(plain), set(notes["gone"]), int(notes["dropped"])
     except (KeyError, TypeError, ValidationError):
         raise ModelError(f"{place} is no record of a search. Delete it, or begin again with another --out.") from None
 
