@@ -160,7 +160,7 @@ def taught(invoke: Invoke, tuned: Path) -> Path:
 def test_several_tasks_are_told_one_by_one(taught: Path) -> None:
     said = (taught / "both.txt").read_text(encoding="utf-8")
     assert "mean" in said and "mood: classify, drawn " in said and "stars: regress, drawn " in said
-    assert "  skipped  " in said and "  alone    accuracy " in said
+    assert "  skipped    " in said and "  alone      accuracy " in said
     assert said.splitlines()[-1].startswith("kept epoch ")
 
 
