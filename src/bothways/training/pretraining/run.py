@@ -131,9 +131,9 @@ def _validations(run: PretrainRun) -> set[int]:
 def _steps_at_this_pace(run: PretrainRun, total: int) -> int:
     """The steps that a budget in seconds has at the pace so far, with all of the decay that was planned; else `total`.
 
-    A machine that others use, too, is not always as fast as in the first seconds. Asked before the rate falls, since
-    nothing depends on the number until then but a rate of masking that falls; of an objective with phases which it is
-    in does, and their number is left as it is.
+    A machine that others use, too, is not always as fast as in the first seconds. Asked before the learning rate falls:
+    until then nothing depends on the number but a masking rate that falls. In phases (`causal -> mlm`) which of them it
+    is does, so the number stays.
     """
     training, step = run.config.training, run.state.step
     seconds, start = training.budget.seconds, decay_start(training.schedule, total)

@@ -2,7 +2,7 @@
 
 A stage (what is tried together: optimisers and rates, then tokens in a step, then the decay) is successive halving
 with budgets of 1, 2 and 4 units; the best of the one before stands in the next without being trained again. What a
-unit is, follows from the hours and the most that the search can take.
+unit is, follows from the hours and the worst case of the search.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def last_two(best: SearchCandidate) -> tuple[SearchCandidate, SearchCandidate]:
 
 @dataclass(slots=True)
 class WorstCase:
-    """The worst case: whatever is new is better than what was there, so that it has to be trained to the end.
+    """The most that a search takes: whatever is new is better than what was there, and has to be trained to the end.
 
     reused  the share of a candidate's run that one with a larger budget goes on from
     units   that were trained

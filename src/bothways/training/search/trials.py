@@ -183,7 +183,7 @@ def _plain(trial: Trial) -> dict[str, Any]:
 def _read(notes: Mapping[str, Any], place: Path) -> tuple[list[Trial], set[str], int]:
     try:
         plain = [{**one, "loss": math.inf if one["loss"] is None else one["loss"]} for one in notes["trials"]]
-        return TypeAdapter(list[Trial]).validate_python(plain), set(notes["gone"]), int(notes["dropped"])
+        return TypeAdapter(list[Trial]).validate_python(plain), set(notes["gone"]), int(notes.get("dropped", 0))
     except (KeyError, TypeError, ValidationError):
         raise ModelError(f"{place} is no record of a search. Delete it, or begin again with another --out.") from None
 
